@@ -1,0 +1,150 @@
+"""Command line of export: `empir train`."""
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import click
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from export import train as training
+from export.bundle import refuse_to_overwrite, write_bundle
+from export.data import DataSet
+from export.recipes import RECIPES, Recipe
+from runtime.errors import EmpirError
+
+
+@click.group()
+def main() -> None:
+    """Train ensembles and write bundles."""
+
+
+@main.command()
+@click.argument("recipe", required=False, metavar="RECIPE")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the bundle; its name becomes the bundle's. [bundles/RECIPE]",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    envvar="EMPIR_DATA_DIR",
+    help="Where data sets are, or go. [user's cache]",
+)
+@click.option("--threads", type=click.IntRange(1), help="Threads to train with. [all cores]")
+@click.option("--force", is_flag=True, help="Replace a bundle that is at --out already.")
+@click.option("--list", "show_list", is_flag=True, help="Show the recipes and leave.")
+def train(
+    recipe: str | None, out: Path | None, data_dir: Path | None, threads: int | None, force: bool, show_list: bool
+) -> None:
+    """Train the ensemble of RECIPE and write it as a bundle.
+
+    Every epoch is saved beside --out, in NAME.training: after an interruption the same command goes on from there.
+
+    \b
+    Examples:
+      empir train --list
+      empir train mnist-empir --out bundles/mnist-empir
+    """
+    console = Console()
+    if show_list or recipe is None:
+        console.print(_recipe_table())
+        return
+    if recipe not in RECIPES:
+        raise click.UsageError(f"recipe: expected one of {', '.join(RECIPES)}, got {recipe}")
+    out = out or Path("bundles") / recipe
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        refuse_to_overwrite(out, force)
+        _train(RECIPES[recipe], out, data_dir, console)
+    except EmpirError as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        console.print(
+            f"\nInterrupted; finished epochs are in {_checkpoints(out)}. The same command goes on from there."
+        )
+        sys.exit(130)
+
+
+def _checkpoints(out: Path) -> Path:
+    return out.with_name(f"{out.name}.training")
+
+
+def _train(recipe: Recipe, out: Path, data_dir: Path | None, console: Console) -> None:
+    data = recipe.data(data_dir)
+    console.print(
+        f"{data.name}: {len(data.train):,} training, {len(data.validation):,} validation, "
+        f"{len(data.test):,} test images"
+    )
+    trained = [_train_member(recipe, index, data, out, console) for index in range(len(recipe.members))]
+    with console.status("Writing graphs, and comparing them with torch on every test image"):
+        manifest, parities = write_bundle(recipe, trained, data, out, shlex.join(["empir", *sys.argv[1:]]))
+    shutil.rmtree(_checkpoints(out))
+    table = Table(
+        "member",
+        "precision",
+        "test accuracy",
+        "file",
+        "logits error",
+        "gradient error",
+        title=f"{out} (version {manifest.version})",
+    )
+    for member, parity in zip(manifest.members, parities, strict=True):
+        share, size = f"{member.clean_accuracy:.2%}", f"{member.packed_bytes / 1000:.0f} kB"
+        table.add_row(
+            member.name,
+            str(member.precision),
+            share,
+            size,
+            f"{parity.logits_error:.1e}",
+            f"{parity.gradient_error:.1e}",
+        )
+    table.add_row("ensemble", "", f"[bold]{manifest.clean_accuracy:.2%}[/]", "", "", "")
+    console.print(table)
+    console.print(f"Serve it:  empir serve --bundles {out.parent} --default {out.name}")
+
+
+def _train_member(recipe: Recipe, index: int, data: DataSet, out: Path, console: Console) -> training.Trained:
+    member = recipe.members[index]
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[now]}"),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(f"{member.name} ({index + 1}/{len(recipe.members)})", now="")
+
+        def report(progress: training.Progress) -> None:
+            _show(bar, task, progress)
+            if progress.accuracy is not None and not console.is_terminal:
+                console.print(
+                    f"{member.name} epoch {progress.epoch}/{progress.epochs}: "
+                    f"loss {progress.loss:.4f}, validation {progress.accuracy:.2%}"
+                )
+
+        return training.train_member(recipe, member, data, _checkpoints(out) / f"{member.name}.pt", report)
+
+
+def _show(bar: Progress, task: TaskID, progress: training.Progress) -> None:
+    done, total = (progress.epoch - 1) * progress.batches + progress.batch, progress.epochs * progress.batches
+    now = f"epoch {progress.epoch}  loss {progress.loss:.3f}" + (
+        "" if progress.accuracy is None else f"  validation {progress.accuracy:.2%}"
+    )
+    bar.update(task, completed=done, total=total, now=now)
+
+
+def _recipe_table() -> Table:
+    table = Table("recipe", "members", "what to expect", "description", title="Recipes of `empir train`")
+    for recipe in RECIPES.values():
+        table.add_row(
+            recipe.name, ", ".join(member.precision for member in recipe.members), recipe.expected, recipe.description
+        )
+    return table

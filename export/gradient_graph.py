@@ -1,0 +1,130 @@
+"""Gradient graphs: a frozen network as ONNX that also returns d(logits . cotangent)/d(image).
+
+Reverse-mode differentiation while the graph is built: each layer's rule adds its forward nodes and returns a closure
+that adds the backward ones. Rounding is straight-through; clips and ReLU have their own gradients, as in torch.
+"""
+
+from collections.abc import Callable
+from functools import singledispatch
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+from torch import Tensor, nn
+
+from export import integer_graph
+from export.graph import GraphBuilder, Shape
+from export.integer_graph import conv_attributes, conv_shape, covers_input
+from models.layers import IntegerConv2d, QuantizeInput
+from models.quantizers import top_level
+
+Backward = Callable[[str], str]
+"""From the gradient with respect to a layer's output to that with respect to its input."""
+
+
+def gradient_graph(network: nn.Sequential, image_shape: Shape, n_classes: int, name: str) -> onnx.ModelProto:
+    """Inputs `image` [N, *image_shape] and `cotangent` [N, K], outputs `logits` [N, K] and `gradient` of image's shape.
+
+    Raises TypeError for a layer without a rule.
+    """
+    graph = GraphBuilder()
+    value = graph.input("image", image_shape)
+    gradient = graph.input("cotangent", (n_classes,))
+    backwards: list[Backward] = []
+    for layer in network:
+        value, backward = differentiate(layer, graph, value)
+        backwards.append(backward)
+    for backward in reversed(backwards):
+        gradient = backward(gradient)
+    graph.output(value, "logits", (n_classes,))
+    graph.output(gradient, "gradient", image_shape)
+    return graph.build(name)
+
+
+@singledispatch
+def differentiate(layer: nn.Module, graph: GraphBuilder, x: str) -> tuple[str, Backward]:
+    """Add a layer's forward nodes; the result is its output and the closure that adds its backward nodes."""
+    raise TypeError(f"no rule to differentiate {type(layer).__name__} in a gradient graph")
+
+
+@differentiate.register
+def _(layer: QuantizeInput, graph: GraphBuilder, image: str) -> tuple[str, Backward]:
+    shape, n = graph.shape_of(image), graph.constant(top_level(layer.bits), np.float32)
+    bottom, top = graph.constant(0, np.float32), graph.constant(1, np.float32)
+    inside = graph.node("And", graph.node("GreaterOrEqual", image, bottom), graph.node("LessOrEqual", image, top))
+    levels = graph.node("Round", graph.node("Mul", graph.node("Clip", image, bottom, top), n), shape=shape)
+    return levels, lambda dy: _masked(graph, graph.node("Mul", dy, n), inside)
+
+
+@differentiate.register
+def _(layer: IntegerConv2d, graph: GraphBuilder, x: str) -> tuple[str, Backward]:
+    shape = conv_shape(graph.shape_of(x), layer.weight, layer.stride, layer.padding)
+    weight = graph.packed_levels(layer.weight.numpy(), layer.weight_bits, TensorProto.FLOAT)
+    per_unit = layer.multiplier if layer.multiplier.dim() == 0 else layer.multiplier.view(-1, 1, 1)
+    multiplier = graph.constant(per_unit.numpy(), np.float32)
+    sums, convolve_back = _convolve(graph, x, weight, layer.weight, layer.stride, layer.padding)
+    values = graph.node("Mul", sums, multiplier, shape=shape)
+
+    if layer.out_bits is None:
+        return values, lambda dy: convolve_back(graph.node("Mul", dy, multiplier))
+    n = top_level(layer.out_bits)
+    # Compare the sums, not the values, with 0: a second use of the sums keeps ONNX Runtime from folding the multiplier
+    # into the weights, which would turn exact zeros into rounding errors of either sign.
+    bottom, top = graph.constant(0, np.float32), graph.constant(n, np.float32)
+    inside = graph.node("And", graph.node("GreaterOrEqual", sums, bottom), graph.node("LessOrEqual", values, top))
+    levels = graph.node("Round", graph.node("Clip", values, bottom, top), shape=shape)
+    return levels, lambda dy: convolve_back(graph.node("Mul", _masked(graph, dy, inside), multiplier))
+
+
+@differentiate.register
+def _(layer: nn.Conv2d, graph: GraphBuilder, x: str) -> tuple[str, Backward]:
+    weight = graph.constant(layer.weight.detach().numpy(), np.float32)
+    return _convolve(graph, x, weight, layer.weight, layer.stride[0], int(layer.padding[0]))
+
+
+@differentiate.register
+def _(layer: nn.ReLU, graph: GraphBuilder, x: str) -> tuple[str, Backward]:
+    positive = graph.node("Greater", x, graph.constant(0, np.float32))
+    return integer_graph.emit(layer, graph, x), lambda dy: _masked(graph, dy, positive)
+
+
+@differentiate.register
+def _(layer: nn.Flatten, graph: GraphBuilder, x: str) -> tuple[str, Backward]:
+    back = graph.constant([-1, *graph.shape_of(x)], np.int64)
+    return integer_graph.emit(layer, graph, x), lambda dy: graph.node("Reshape", dy, back)
+
+
+@differentiate.register
+def _(layer: nn.Linear, graph: GraphBuilder, x: str) -> tuple[str, Backward]:
+    transposed = graph.constant(layer.weight.detach().numpy(), np.float32)
+    return integer_graph.emit(layer, graph, x), lambda dy: graph.node("MatMul", dy, transposed)
+
+
+def _convolve(
+    graph: GraphBuilder, x: str, weight: str, like: Tensor, stride: int, padding: int
+) -> tuple[str, Backward]:
+    """A convolution and its transpose; matrix products where the kernel [O, C, k, k] covers its whole input."""
+    shape = graph.shape_of(x)
+    out = conv_shape(shape, like, stride, padding)
+    if covers_input(shape, like, padding):
+        flat = graph.node("Flatten", weight)
+        product = graph.node("MatMul", graph.node("Flatten", x), graph.node("Transpose", flat, perm=[1, 0]))
+        there, back = graph.constant([-1, *out], np.int64), graph.constant([-1, *shape], np.int64)
+        return (
+            graph.node("Reshape", product, there, shape=out),
+            lambda dy: graph.node("Reshape", graph.node("MatMul", graph.node("Flatten", dy), flat), back),
+        )
+    attributes = conv_attributes(stride, padding)
+    lost = [
+        size - ((o - 1) * stride - 2 * padding + k)
+        for size, o, k in zip(shape[1:], out[1:], like.shape[2:], strict=True)
+    ]
+    return (
+        graph.node("Conv", x, weight, shape=out, **attributes),
+        lambda dy: graph.node("ConvTranspose", dy, weight, output_padding=lost, **attributes),
+    )
+
+
+def _masked(graph: GraphBuilder, gradient: str, where: str) -> str:
+    """The gradient where it passes, else 0."""
+    return graph.node("Where", where, gradient, graph.constant(0, np.float32))

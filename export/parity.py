@@ -1,0 +1,120 @@
+"""The parity gate: what is served must be what was trained, and gradients must be torch's, or there is no bundle."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from export.data import Split
+from runtime.errors import EmpirError
+from runtime.gradients import Differentiable
+from runtime.member import Network
+
+TOLERANCE = 1e-4
+BATCH = 250
+
+
+class ParityError(EmpirError):
+    """A graph that disagrees with the network it was made from."""
+
+    code = "parity"
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far a member's graphs are from torch; errors are relative to the largest value of torch's answer."""
+
+    member: str
+    images: int
+    logits_error: float
+    gradient_images: int
+    gradient_error: float
+
+
+def check_parity(
+    network: nn.Module,
+    member: Network,
+    gradient: Differentiable,
+    split: Split,
+    *,
+    gradient_images: int = 1000,
+    seed: int = 0,
+) -> Parity:
+    """Compare a member's served graph and gradient graph with its frozen network, on the images of `split`.
+
+    Raises ParityError unless both give the same class to every image, logits within 1e-4 of the largest, and, for the
+    first `gradient_images` images and random cotangents, gradients within 1e-4 of each image's norm.
+    """
+    logits_error = _compare_logits(network, member, split)
+    gradient_error = _compare_gradients(network, gradient, split, min(gradient_images, len(split)), seed)
+    return Parity(member.name, len(split), logits_error, min(gradient_images, len(split)), gradient_error)
+
+
+def _compare_logits(network: nn.Module, member: Network, split: Split) -> float:
+    error, largest = 0.0, 0.0
+    for start in range(0, len(split), BATCH):
+        images = split.pixels(start, start + BATCH)
+        with torch.no_grad():
+            expected = network(torch.from_numpy(images)).numpy()
+        answer = member.answer(images)
+        if answer.logits is None:
+            raise ParityError(f"member {member.name}: failed on images from {start}: {answer.detail}")
+        differ = np.flatnonzero(answer.logits.argmax(axis=1) != expected.argmax(axis=1))
+        if len(differ):
+            raise ParityError(
+                f"member {member.name}: torch and the member graph give image {start + differ[0]} different classes"
+            )
+        error, largest = (
+            max(error, float(np.abs(answer.logits - expected).max())),
+            max(largest, float(np.abs(expected).max())),
+        )
+    if error > TOLERANCE * largest:
+        raise ParityError(
+            f"member {member.name}: logits differ by {error:.3g}, more than {TOLERANCE} of their largest, {largest:.3g}"
+        )
+    return error / largest
+
+
+def _compare_gradients(network: nn.Module, graph: Differentiable, split: Split, count: int, seed: int) -> float:
+    generator = np.random.default_rng(seed)
+    worst = 0.0
+    for start in range(0, count, BATCH):
+        images = split.pixels(start, min(start + BATCH, count))
+        expected, cotangents = _torch_gradients(network, images, generator)
+        _, gradients = graph.gradient(images, cotangents)
+        errors = _relative_errors(gradients, expected)
+        if not errors.max() <= TOLERANCE:  # also catches NaN
+            image = start + int(errors.argmax())
+            raise ParityError(
+                f"member {graph.name}: the gradient graph differs from torch by {errors.max():.3g} of the norm "
+                f"on image {image}"
+            )
+        worst = max(worst, float(errors.max()))
+    return worst
+
+
+def _torch_gradients(
+    network: nn.Module, images: NDArray[np.float32], generator: np.random.Generator
+) -> tuple[NDArray[np.float32], ...]:
+    """d(logits . cotangent)/d(image) by torch's autograd, and the random cotangents."""
+    tensor = torch.from_numpy(images).requires_grad_()
+    logits = network(tensor)
+    cotangents = generator.standard_normal(logits.shape, dtype=np.float32)
+    (gradient,) = torch.autograd.grad(logits, tensor, torch.from_numpy(cotangents))
+    return gradient.numpy(), cotangents
+
+
+def _relative_errors(found: NDArray[np.float32], expected: NDArray[np.float32]) -> NDArray[np.float32]:
+    """||found - expected|| / ||expected|| of each image; 0 where both are 0."""
+    norms = [np.linalg.norm(values.reshape(len(values), -1), axis=1) for values in (found - expected, expected)]
+    return np.where(norms[0] == 0, 0, norms[0] / np.maximum(norms[1], np.finfo(np.float32).tiny)).astype(np.float32)
+
+
+def all_parities(
+    networks: Sequence[nn.Module], members: Sequence[Network], gradients: Sequence[Differentiable], split: Split
+) -> list[Parity]:
+    """`check_parity` for every member. Raises ParityError at the first that disagrees."""
+    return [check_parity(n, m, g, split) for n, m, g in zip(networks, members, gradients, strict=True)]

@@ -1,0 +1,1 @@
+"""Load and latency over HTTP; imports none of the other packages."""

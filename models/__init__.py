@@ -1,0 +1,1 @@
+"""The networks of the ensembles and their quantizers, in PyTorch."""

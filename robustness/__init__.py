@@ -1,0 +1,1 @@
+"""Attacks on a served ensemble, and what they tell about its robustness."""

@@ -1,0 +1,115 @@
+"""Attack parameters as people give them, checked and completed."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypeVar, get_args
+
+from robustness.gradient_attacks import Schedule
+from robustness.norms import NORMS, NormName
+from runtime.errors import InvalidValue
+from runtime.manifest import Manifest
+
+AttackName = Literal["fgsm", "pgd"]
+ATTACKS: tuple[AttackName, ...] = get_args(AttackName)
+
+T = TypeVar("T", bound=str)
+
+MOST_STEPS = 1000
+MOST_RESTARTS = 20
+MOST_BUDGET_MS = 30_000
+
+
+@dataclass(frozen=True)
+class AttackParameters:
+    """An attack, as asked for; None where the attack's own default is meant."""
+
+    attack: str = "pgd"
+    norm: str = "linf"
+    eps: str | float | None = None
+    steps: int | None = None
+    step_size: str | float | None = None
+    restarts: int = 1
+    label: int | None = None
+    target: int | None = None
+    seed: int = 0
+    budget_ms: int = 10_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked and completed attack."""
+
+    attack: AttackName
+    schedule: Schedule
+    restarts: int
+    label: int | None
+    target: int | None
+    seed: int
+    budget_ms: int
+
+
+def plan(parameters: AttackParameters, manifest: Manifest) -> Plan:
+    """Check `parameters` for this bundle and fill in what was left open.
+
+    Defaults: eps 0.3 (linf) or 2 (l2) for grey images, 8/255 or 0.5 for colour; PGD: 40 steps of 2.5 eps / steps,
+    FGSM: one step of eps from the image itself. Raises InvalidValue, naming the parameter.
+    """
+    attack, norm = _one_of("attack", parameters.attack, ATTACKS), _one_of("norm", parameters.norm, tuple(NORMS))
+    spec = manifest.input
+    largest = NORMS[norm].largest((spec.channels, spec.height, spec.width))
+    eps = _number("eps", parameters.eps if parameters.eps is not None else default_eps(norm, spec.channels), largest)
+    steps = _integer("steps", parameters.steps, 40, 1, MOST_STEPS)
+    if attack == "fgsm":
+        if parameters.steps not in (None, 1) or parameters.restarts != 1:
+            raise InvalidValue("steps, restarts: fgsm takes one step, once; expected 1 of each, or pgd as the attack")
+        steps = 1
+    natural = eps if attack == "fgsm" else min(eps, 2.5 * eps / steps)
+    step_size = natural if parameters.step_size is None else _number("step_size", parameters.step_size, largest)
+    classes = len(manifest.labels)
+    label = None if parameters.label is None else _integer("label", parameters.label, 0, 0, classes - 1)
+    target = None if parameters.target is None else _integer("target", parameters.target, 0, 0, classes - 1)
+    return Plan(
+        attack,
+        Schedule(norm, eps, steps, step_size, random_start=attack == "pgd"),
+        _integer("restarts", parameters.restarts, 1, 1, MOST_RESTARTS),
+        label,
+        target,
+        _integer("seed", parameters.seed, 0, 0, 2**63 - 1),
+        _integer("budget_ms", parameters.budget_ms, 10_000, 1, MOST_BUDGET_MS),
+    )
+
+
+def default_eps(norm: NormName, channels: int) -> float:
+    """The literature's threat models: MNIST's for grey images, CIFAR-10's for colour."""
+    if norm == "linf":
+        return 0.3 if channels == 1 else 8 / 255
+    return 2.0 if channels == 1 else 0.5
+
+
+def _one_of(name: str, value: str, choices: tuple[T, ...]) -> T:
+    for choice in choices:
+        if value == choice:
+            return choice
+    raise InvalidValue(f"{name}: expected {' or '.join(choices)}, got {value!r}")
+
+
+def _number(name: str, value: str | float, largest: float) -> float:
+    """A number in (0, largest], given as one or as a fraction like 8/255."""
+    try:
+        parts = [float(part) for part in str(value).split("/")]
+        number = parts[0] if len(parts) == 1 else parts[0] / parts[1] if len(parts) == 2 else math.nan
+    except (ValueError, ZeroDivisionError):
+        number = math.nan
+    if not 0 < number <= largest:
+        raise InvalidValue(
+            f"{name}: expected a number above 0 and up to {largest:g}, or a fraction like 8/255, got {value}"
+        )
+    return number
+
+
+def _integer(name: str, value: int | None, default: int, low: int, high: int) -> int:
+    if value is None:
+        return default
+    if not low <= value <= high:
+        raise InvalidValue(f"{name}: expected {low} to {high}, got {value}")
+    return value

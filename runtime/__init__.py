@@ -1,0 +1,1 @@
+"""A bundle at work: members, vote, gradients, on ONNX Runtime; no torch."""

@@ -1,0 +1,50 @@
+"""The gradient graphs of a bundle: d(logits . cotangent)/d(image) of each member, on ONNX Runtime."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.bundle import Bundle
+from runtime.errors import BundleError
+from runtime.sessions import open_session
+
+Array = NDArray[np.float32]
+
+
+class Differentiable(Protocol):
+    """A network that can be attacked through its gradient."""
+
+    name: str
+
+    def gradient(self, images: Array, cotangents: Array) -> tuple[Array, Array]:
+        """Logits [N, K] and d(logits . cotangents)/d(images) [N, C, H, W]."""
+        ...
+
+
+class GradientGraph:
+    """A member's gradient graph in a session of its own; straight-through where the member rounds."""
+
+    def __init__(self, name: str, graph: bytes, where: str) -> None:
+        self.name = name
+        self._session = open_session(graph, where, ["image", "cotangent"], ["logits", "gradient"])
+
+    def gradient(self, images: Array, cotangents: Array) -> tuple[Array, Array]:
+        """Logits [N, K] and the gradient [N, C, H, W] for images [N, C, H, W] in [0, 1], cotangents [N, K]; all float32."""
+        logits, gradient = self._session.run(("logits", "gradient"), {"image": images, "cotangent": cotangents})
+        return logits, gradient
+
+
+def load_gradients(bundle: Bundle) -> list[GradientGraph]:
+    """The gradient graphs of all members, in the manifest's order; the bundle must have been read with `gradients=True`.
+
+    Raises BundleError if a member has none.
+    """
+    graphs = []
+    for entry in bundle.manifest.members:
+        if entry.gradient_file is None:
+            raise BundleError(f"{bundle.folder}: member {entry.name} has no gradient graph")
+        graphs.append(
+            GradientGraph(entry.name, bundle.graphs[entry.gradient_file], str(bundle.folder / entry.gradient_file))
+        )
+    return graphs

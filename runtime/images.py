@@ -1,0 +1,123 @@
+"""Pictures in: encoded bytes to the float array that members take, by the rules of a manifest's input."""
+
+import io
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from runtime.errors import ImageError, ImageTooLarge
+from runtime.manifest import Input
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+DIGIT_BOX = 20  # MNIST: ink scaled into 20 x 20, its centre of mass in the middle of 28 x 28
+BRIGHT = 0.5
+
+Pixels = NDArray[np.float32]
+
+
+def decode_image(data: bytes, spec: Input, max_pixels: int = 25_000_000) -> Pixels:
+    """Encoded picture to float32 [1, C, H, W] in [0, 1], oriented, resized and inverted as the manifest says.
+
+    Raises ImageError if the bytes are not a whole picture of a format that we read, ImageTooLarge if it has more than
+    `max_pixels`; that is known from its header, before anything is decoded.
+    """
+    picture = _open(data, max_pixels)
+    try:
+        pixels = _pixels(picture, spec.channels)
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise ImageError(f"image: the {picture.format} is damaged or cut off: {error}") from error
+    if spec.invert == "bright_border" and _border(pixels).mean() > BRIGHT:
+        pixels = 1 - pixels
+    if pixels.shape[:2] != (spec.height, spec.width):
+        pixels = RESIZERS[spec.resize](pixels, spec.height, spec.width)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], dtype=np.float32)
+
+
+def encode_png(pixels: Pixels) -> bytes:
+    """PNG of pixels [C, H, W] in [0, 1], rounded to 8 bits."""
+    levels = np.rint(pixels.clip(0, 1) * 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _open(data: bytes, max_pixels: int) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of large pictures; we refuse them ourselves
+            picture = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise ImageTooLarge(f"image: expected at most {max_pixels:,} pixels, got more") from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        kind = f"{len(data):,} bytes beginning {data[:8]!r}" if data else "nothing"
+        raise ImageError(f"image: expected {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, got {kind}") from error
+    if picture.width * picture.height > max_pixels:
+        raise ImageTooLarge(f"image: expected at most {max_pixels:,} pixels, got {picture.width} x {picture.height}")
+    return picture
+
+
+def _pixels(picture: Image.Image, channels: int) -> Pixels:
+    """[H, W, C] in [0, 1]; transparency is laid over white."""
+    if picture.format == "JPEG":
+        picture = ImageOps.exif_transpose(picture)
+    if picture.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
+        deep = np.asarray(picture, dtype=np.float32) / np.float32(1 if picture.mode == "F" else 65535)
+        return np.repeat(deep[:, :, None], channels, axis=2)
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        ground = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(ground, picture)
+    levels = np.asarray(picture.convert("L" if channels == 1 else "RGB"), dtype=np.float32)
+    return (levels if channels == 3 else levels[:, :, None]) / np.float32(255)
+
+
+def _border(pixels: Pixels) -> Pixels:
+    return np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+
+
+def _scale(pixels: Pixels, height: int, width: int) -> Pixels:
+    """Resized with antialiasing, channel by channel; [height, width, C] in [0, 1]."""
+    planes = [
+        Image.fromarray(np.ascontiguousarray(pixels[:, :, c])).resize((width, height), Image.Resampling.BICUBIC)
+        for c in range(pixels.shape[2])
+    ]
+    return np.stack([np.asarray(plane) for plane in planes], axis=2).clip(0, 1)
+
+
+def _stretch(pixels: Pixels, height: int, width: int) -> Pixels:
+    return _scale(pixels, height, width)
+
+
+def _center_crop(pixels: Pixels, height: int, width: int) -> Pixels:
+    """The largest centred part of the target's proportions, scaled."""
+    h, w = pixels.shape[:2]
+    side = min(h / height, w / width)
+    crop_h, crop_w = max(1, round(side * height)), max(1, round(side * width))
+    top, left = (h - crop_h) // 2, (w - crop_w) // 2
+    return _scale(pixels[top : top + crop_h, left : left + crop_w], height, width)
+
+
+def _digit(pixels: Pixels, height: int, width: int) -> Pixels:
+    """A bright digit on a dark ground as MNIST has it: its ink in a 20 x 20 box, its centre of mass in the middle."""
+    ink = pixels.mean(axis=2)
+    ink = np.where(ink > max(0.2, ink.max() / 3), ink, 0)
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    if len(rows) == 0:
+        return np.zeros((height, width, pixels.shape[2]), np.float32)
+    digit = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] / ink.max()
+    scale = DIGIT_BOX / max(digit.shape[:2])
+    digit = _scale(digit.clip(0, 1), max(1, round(digit.shape[0] * scale)), max(1, round(digit.shape[1] * scale)))
+    mass = digit.mean(axis=2)
+    centre = [(mass.sum(axis=1 - axis) @ np.arange(mass.shape[axis])) / mass.sum() for axis in (0, 1)]
+    canvas = np.zeros((height, width, pixels.shape[2]), np.float32)
+    top, left = (
+        int(np.clip(round((size - 1) / 2 - c), 0, size - length))
+        for size, c, length in zip((height, width), centre, digit.shape[:2], strict=True)
+    )
+    canvas[top : top + digit.shape[0], left : left + digit.shape[1]] = digit
+    return canvas
+
+
+RESIZERS = {"stretch": _stretch, "center_crop": _center_crop, "digit": _digit}

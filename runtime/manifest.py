@@ -1,0 +1,135 @@
+"""The manifest of a bundle, `bundle.json`: what the ensemble is, how it was made, and the checksum of every file."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA_VERSION = 1
+NAME = r"^[a-z0-9][a-z0-9._-]*$"
+
+Name = Annotated[str, Field(pattern=NAME, max_length=64)]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Bits = Annotated[int, Field(ge=1, le=32)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Part(BaseModel):
+    """Base of every part of a manifest: immutable, no unknown keys, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Precision(Part):
+    """A member's bit widths; 32 and 32 for full precision."""
+
+    weights: Bits
+    activations: Bits
+
+    @property
+    def is_float(self) -> bool:
+        return self.weights == 32
+
+    def __str__(self) -> str:
+        return "fp32" if self.is_float else f"w{self.weights}a{self.activations}"
+
+
+class Member(Part):
+    """One network of the ensemble and its two graphs."""
+
+    name: Name
+    precision: Precision
+    file: FileName
+    sha256: Sha256
+    gradient_file: FileName | None = Field(None, description="Null where the member has no gradient graph.")
+    gradient_sha256: Sha256 | None = None
+    opset: int
+    parameters: int = Field(ge=0, description="Number of weights.")
+    packed_bytes: int = Field(ge=0, description="Size of the member graph's file.")
+    macs: int = Field(ge=0, description="Multiply-accumulates for one image.")
+    temperature: float = Field(
+        1.0, gt=0, description="probs = softmax(logits / temperature); chosen on validation images."
+    )
+    clean_accuracy: Share | None = Field(None, description="On the test set, through the served graph.")
+
+    @model_validator(mode="after")
+    def _gradient_comes_with_its_sum(self) -> Self:
+        if (self.gradient_file is None) != (self.gradient_sha256 is None):
+            raise ValueError("gradient_file and gradient_sha256 come together")
+        return self
+
+
+class Input(Part):
+    """The image that every member takes, float32 [N, channels, height, width] in [0, 1], and how a picture becomes one."""
+
+    channels: Literal[1, 3]
+    height: int = Field(ge=1, le=4096)
+    width: int = Field(ge=1, le=4096)
+    value_range: tuple[float, float] = (0.0, 1.0)
+    mean: tuple[float, ...] | None = Field(None, description="Subtracted inside the graphs; for information.")
+    std: tuple[float, ...] | None = Field(None, description="Divided by inside the graphs; for information.")
+    resize: Literal["stretch", "center_crop", "digit"] = Field(
+        description="For pictures of another size. `digit`: as MNIST was made, ink scaled into 20 x 20 and centred by its mass."
+    )
+    invert: Literal["never", "bright_border"] = Field(
+        "never", description="`bright_border`: dark ink on a bright ground is inverted, as MNIST is bright on dark."
+    )
+
+
+class Vote(Part):
+    """How the members' votes become the verdict."""
+
+    rule: Literal["majority", "average"]
+    tie_breaker: Name | None = Field(None, description="The member whose class is the verdict without a majority.")
+
+
+class Detection(Part):
+    """Thresholds above which an image is `suspicious`."""
+
+    score: str
+    threshold: float
+    members: tuple[Name, ...]
+
+
+class Provenance(Part):
+    """Where the bundle comes from: enough to make it again."""
+
+    command: str
+    git_commit: str
+    seed: int
+    data_set: str
+    data_md5: dict[str, str]
+    packages: dict[str, str]
+    hardware: str
+    training_seconds: float
+    created: str
+
+
+class Manifest(Part):
+    """`bundle.json`."""
+
+    schema_version: Literal[1]
+    name: Name
+    version: str = Field(min_length=1, max_length=64)
+    description: str = ""
+    labels: tuple[str, ...] = Field(min_length=2)
+    input: Input
+    members: tuple[Member, ...] = Field(min_length=1)
+    vote: Vote
+    detection: Detection | None = None
+    clean_accuracy: Share | None = Field(
+        None, description="Of the ensemble's verdict on the test set, through the served graphs."
+    )
+    report: FileName | None = None
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _names_are_known_and_unique(self) -> Self:
+        names = [member.name for member in self.members]
+        if len(set(names)) != len(names):
+            raise ValueError(f"members: expected names that differ, got {names}")
+        if self.vote.rule == "majority" and self.vote.tie_breaker not in names:
+            raise ValueError(f"vote.tie_breaker: expected one of {names}, got {self.vote.tie_breaker!r}")
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels: expected labels that differ")
+        return self

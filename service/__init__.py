@@ -1,0 +1,1 @@
+"""HTTP around runtime and robustness; no torch."""
