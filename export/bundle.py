@@ -38,7 +38,8 @@ def write_bundle(
 ) -> tuple[Manifest, list[Parity]]:
     """Export, check and write the ensemble to the folder `out`, whose name becomes the bundle's.
 
-    A bundle there is replaced; the folder appears whole, by a rename, or not at all. Raises ParityError if a graph disagrees with its network.
+    A bundle there is replaced; the folder appears whole, by a rename, or not at all. Raises ParityError if a graph
+    disagrees with its network.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:

@@ -51,9 +51,9 @@ class Victim:
         return self.ensemble.predict(images, "full")
 
     def gradient(self, images: Array, cotangents: Array) -> Array:
-        """d(sum over members of logits . cotangents)/d(images), [B, C, H, W]; members with zero cotangents are not asked."""
+        """d(sum over members of logits . cotangents)/d(images) [B, C, H, W]; zero cotangents cost nothing."""
         total = np.zeros_like(images)
-        asked = cotangents.any(axis=2)
+        asked: NDArray[np.bool_] = np.any(cotangents, axis=2, keepdims=True)[:, :, 0]
         self.spent.gradient_calls += int(asked.sum())
         runs = [
             (rows, self._pool.submit(self._part, index, images, cotangents, rows)) for index, rows in enumerate(asked)

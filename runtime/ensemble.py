@@ -215,7 +215,7 @@ class _Ballot:
                 self.status[index][position] = answer.reason or "error"
             self.details[member.name] = answer.detail or (answer.reason or "error")
             return
-        finite = np.isfinite(answer.logits).all(axis=1)
+        finite: NDArray[np.bool_] = np.isfinite(answer.logits).all(axis=1, keepdims=True)[:, 0]
         logits = answer.logits if finite.all() else np.where(finite[:, None], answer.logits, 0)
         probs = softmax(logits, member.temperature)
         votes = logits.argmax(axis=1)

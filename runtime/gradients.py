@@ -30,13 +30,13 @@ class GradientGraph:
         self._session = open_session(graph, where, ["image", "cotangent"], ["logits", "gradient"])
 
     def gradient(self, images: Array, cotangents: Array) -> tuple[Array, Array]:
-        """Logits [N, K] and the gradient [N, C, H, W] for images [N, C, H, W] in [0, 1], cotangents [N, K]; all float32."""
+        """Logits [N, K] and gradient [N, C, H, W] for images [N, C, H, W] in [0, 1], cotangents [N, K]; all float32."""
         logits, gradient = self._session.run(("logits", "gradient"), {"image": images, "cotangent": cotangents})
         return logits, gradient
 
 
 def load_gradients(bundle: Bundle) -> list[GradientGraph]:
-    """The gradient graphs of all members, in the manifest's order; the bundle must have been read with `gradients=True`.
+    """The gradient graphs of all members, in the manifest's order, of a bundle that was read with `gradients=True`.
 
     Raises BundleError if a member has none.
     """

@@ -60,7 +60,7 @@ class Member(Part):
 
 
 class Input(Part):
-    """The image that every member takes, float32 [N, channels, height, width] in [0, 1], and how a picture becomes one."""
+    """The image that members take, float32 [N, channels, height, width] in [0, 1], and how a picture becomes one."""
 
     channels: Literal[1, 3]
     height: int = Field(ge=1, le=4096)
@@ -69,7 +69,7 @@ class Input(Part):
     mean: tuple[float, ...] | None = Field(None, description="Subtracted inside the graphs; for information.")
     std: tuple[float, ...] | None = Field(None, description="Divided by inside the graphs; for information.")
     resize: Literal["stretch", "center_crop", "digit"] = Field(
-        description="For pictures of another size. `digit`: as MNIST was made, ink scaled into 20 x 20 and centred by its mass."
+        description="For pictures of another size. `digit`: as MNIST was made, ink in 20 x 20, centred by its mass."
     )
     invert: Literal["never", "bright_border"] = Field(
         "never", description="`bright_border`: dark ink on a bright ground is inverted, as MNIST is bright on dark."

@@ -55,7 +55,8 @@ class Member:
         expected = [spec.channels, spec.height, spec.width]
         if image[1:] != expected or logits[1:] != [len(bundle.manifest.labels)]:
             raise BundleError(
-                f"{where}: expected an image of {expected} and {len(bundle.manifest.labels)} logits, got {image[1:]} and {logits[1:]}"
+                f"{where}: expected an image of {expected} and {len(bundle.manifest.labels)} logits, "
+                f"got {image[1:]} and {logits[1:]}"
             )
 
     def answer(self, images: Images, options: ort.RunOptions | None = None) -> Answer:

@@ -1,6 +1,6 @@
 """EMPIR's vote (Sen et al., ICLR 2020, section 3): members' classes in, the ensemble's verdict out.
 
-Class indices are int64; NO_VOTE stands for a member that failed or was not asked, and for a verdict that does not exist.
+Class indices are int64; NO_VOTE stands for a member that failed or was not asked, and for the lack of a verdict.
 """
 
 import numpy as np
