@@ -126,5 +126,5 @@ def _convolve(
 
 
 def _masked(graph: GraphBuilder, gradient: str, where: str) -> str:
-    """The gradient where it passes, else 0."""
-    return graph.node("Where", where, gradient, graph.constant(0, np.float32))
+    """The gradient where it passes, else 0; a product, because ONNX Runtime's Where is ten times slower."""
+    return graph.node("Mul", gradient, graph.node("Cast", where, to=TensorProto.FLOAT))

@@ -8,6 +8,7 @@ import onnx
 from onnx import TensorProto
 from torch import Tensor, nn
 
+from export.first_layer import SpaceToDepth, fold_first_layer
 from export.graph import GraphBuilder, Shape
 from models.layers import IntegerConv2d, QuantizeInput
 from models.quantizers import top_level
@@ -20,7 +21,7 @@ def member_graph(network: nn.Sequential, image_shape: Shape, name: str) -> onnx.
     """
     graph = GraphBuilder()
     value = graph.input("image", image_shape)
-    for layer in network:
+    for layer in fold_first_layer(network, image_shape):
         value = emit(layer, graph, value)
     graph.output(value, "logits", graph.shape_of(value))
     return graph.build(name)
@@ -71,28 +72,26 @@ def _(layer: IntegerConv2d, graph: GraphBuilder, x: str) -> str:
 
 
 def _float_output(layer: IntegerConv2d, graph: GraphBuilder, x: str, shape: Shape) -> str:
-    """The exact int32 sums as floats: a matrix product where the kernel covers the whole input, else ConvInteger."""
+    """The exact int32 sums as floats: a matrix product [N, O] where the kernel covers its input, else ConvInteger."""
     covers = covers_input(graph.shape_of(x), layer.weight, layer.padding)
     levels = layer.weight.flatten(1).T if covers else layer.weight
     weight = graph.packed_levels(levels.contiguous().numpy(), layer.weight_bits, TensorProto.INT8)
     if covers:
         sums = graph.node("MatMulInteger", graph.node("Flatten", x), weight)
-        multiplier = layer.multiplier
+        multiplier, shape = layer.multiplier, shape[:1]
     else:
         sums = graph.node("ConvInteger", x, weight, **conv_attributes(layer.stride, layer.padding))
         multiplier = layer.multiplier if layer.multiplier.dim() == 0 else layer.multiplier.view(-1, 1, 1)
-    scaled = graph.node(
-        "Mul", graph.node("Cast", sums, to=TensorProto.FLOAT), graph.constant(multiplier.numpy(), np.float32)
-    )
-    return (
-        graph.node("Reshape", scaled, graph.constant([-1, *shape], np.int64), shape=shape)
-        if covers
-        else _named(graph, scaled, shape)
-    )
+    floats = graph.node("Cast", sums, to=TensorProto.FLOAT)
+    return graph.node("Mul", floats, graph.constant(multiplier.numpy(), np.float32), shape=shape)
 
 
-def _named(graph: GraphBuilder, value: str, shape: Shape) -> str:
-    return graph.node("Identity", value, shape=shape)
+@emit.register
+def _(layer: SpaceToDepth, graph: GraphBuilder, image: str) -> str:
+    (channels, *sizes), s, pad = graph.shape_of(image), layer.block, layer.padding
+    shape = (s * s * channels, *((size + 2 * pad) // s for size in sizes))
+    padded = graph.node("Pad", image, graph.constant([0, 0, pad, pad] * 2, np.int64))
+    return graph.node("SpaceToDepth", padded, blocksize=s, shape=shape)
 
 
 @emit.register
@@ -110,7 +109,8 @@ def _(layer: nn.ReLU, graph: GraphBuilder, x: str) -> str:
 
 @emit.register
 def _(layer: nn.Flatten, graph: GraphBuilder, x: str) -> str:
-    return graph.node("Flatten", x, shape=(int(np.prod(graph.shape_of(x))),))
+    shape = graph.shape_of(x)
+    return x if len(shape) == 1 else graph.node("Flatten", x, shape=(int(np.prod(shape)),))
 
 
 @emit.register

@@ -48,7 +48,8 @@ class IntegerConv2d(nn.Module):
         super().__init__()
         self.register_buffer("weight", weight)
         self.register_buffer("multiplier", multiplier)
-        self.stride, self.padding, self.weight_bits, self.out_bits = stride, padding, weight_bits, out_bits
+        self.stride, self.padding = stride, padding
+        self.weight_bits, self.in_bits, self.out_bits = weight_bits, in_bits, out_bits
         largest_sum = weight.abs().flatten(1).sum(dim=1).max().item() * top_level(in_bits)
         self._sum_dtype = torch.float32 if largest_sum < EXACT_FLOAT32_SUMS else torch.float64
 

@@ -32,7 +32,7 @@ class Precision:
         """Read the short form: `fp32`, or `w2a4`. Raises ValueError on anything else."""
         if text == "fp32":
             return cls(FLOAT_BITS, FLOAT_BITS)
-        match = re.fullmatch(r"w(\d)a(\d)", text)
+        match = re.fullmatch(r"w([1-8])a([1-8])", text)
         if match is None:
             raise ValueError(f"precision: expected fp32, or w1a1 to w8a8, got {text!r}")
         return cls(int(match[1]), int(match[2]))

@@ -12,9 +12,10 @@ from runtime.manifest import Manifest, Member
 
 MANIFEST = "bundle.json"
 
-# A tensor with external data has an entry whose key is "location", in protobuf's wire format 0A 08 "location"; both
-# numbers may also be written overlong. We look for the bytes because a serving machine has no ONNX parser.
-EXTERNAL_DATA = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)location")
+# A tensor with external data has an entry whose key is "location". We look for the bytes because a serving machine has
+# no ONNX parser: the string and its length in protobuf's wire format, which may be written overlong, but not its tag,
+# of which ONNX Runtime reads more spellings than protobuf's specification allows.
+EXTERNAL_DATA = re.compile(rb"(?:\x08|\x88\x80*\x00)location")
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,10 @@ class Prediction:
     """[M]: start and end of each member's run on time.perf_counter's clock; None where it was not asked."""
     details: dict[str, str] = field(default_factory=dict)
     """What failed, by member name, in a member's own words; for logs."""
+    inference_seconds: float = 0.0
+    """Time in which members ran."""
+    vote_seconds: float = 0.0
+    """Time spent on turning their logits into probabilities, votes and the verdict."""
 
     def confidence(self, image: int) -> float:
         """Mean probability that the live members consulted give to the verdict."""
@@ -83,7 +87,7 @@ class Ensemble:
         self.tie_breaker = names.index(vote.tie_breaker) if vote.tie_breaker is not None else None
         self._deadline_s = member_deadline_ms / 1000
         self._concurrency = concurrency
-        self._cores = cores or len(os.sched_getaffinity(0))
+        self._cores = cores or usable_cores()
         self._pool = ThreadPoolExecutor(self._cores, thread_name_prefix="member")
         self._image_seconds = [0.0] * len(self.members)
         low = [i for i, member in enumerate(self.members) if not member.precision.is_float]
@@ -119,17 +123,23 @@ class Ensemble:
         """
         if mode == "quorum" and self.vote.rule == "average":
             raise InvalidValue("mode: expected full, got quorum; this bundle's vote is the average of all members")
+        start = time.perf_counter()
         ballot = _Ballot(len(self.members), len(images), self.n_classes)
         if mode == "full":
             self._consult(range(len(self.members)), images, ballot)
         else:
             self._consult(self._first, images, ballot)
             self._consult(self._others, images, ballot, self._open(ballot))
-        return ballot.count(self._verdict(ballot), self.members)
+        return ballot.count(self._verdict(ballot), start)
 
-    def run_skipped(self, images: Images, prediction: Prediction) -> Prediction:
-        """Ask, afterwards, every member that a quorum left out, for an audit: the full prediction."""
-        return self.predict(images, "full") if any("skipped" in row for row in prediction.status) else prediction
+    def dissent(self, images: Images, prediction: Prediction) -> bool:
+        """Ask, afterwards, the members that a quorum left out: whether one of them votes against a verdict (audit)."""
+        late = [i for i, row in enumerate(prediction.status) if "skipped" in row]
+        ballot = _Ballot(len(self.members), len(images), self.n_classes)
+        self._consult(late, images, ballot)
+        skipped = np.array([[status == "skipped" for status in prediction.status[i]] for i in late])
+        against = (ballot.votes[late] != NO_VOTE) & (ballot.votes[late] != prediction.verdict)
+        return bool((skipped & against).any())
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -149,11 +159,13 @@ class Ensemble:
         if (rows is not None and len(rows) == 0) or not indices:
             return
         batch = images if rows is None or len(rows) == len(images) else images[rows]
+        start = time.perf_counter()
         answers = (
             self._concurrently(indices, batch)
             if self.side_by_side(indices, len(batch))
             else self._in_turn(indices, batch)
         )
+        ballot.inference_seconds += time.perf_counter() - start
         for index, (answer, end) in zip(indices, answers, strict=True):
             ballot.enter(
                 index, self.members[index], answer, rows if rows is not None and len(rows) < len(images) else None, end
@@ -187,6 +199,11 @@ class Ensemble:
         return answers
 
 
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _timed_answer(member: Network, batch: Images, options: ort.RunOptions) -> tuple[Answer, float]:
     answer = member.answer(batch, options)
     return answer, time.perf_counter()
@@ -203,6 +220,7 @@ class _Ballot:
         self.seconds = [0.0] * members
         self.spans: list[tuple[float, float] | None] = [None] * members
         self.details: dict[str, str] = {}
+        self.inference_seconds = 0.0
 
     def enter(self, index: int, member: Network, answer: Answer, rows: NDArray[np.intp] | None, end: float) -> None:
         """Enter a member's answer for the images `rows`, or for all of them."""
@@ -215,7 +233,7 @@ class _Ballot:
                 self.status[index][position] = answer.reason or "error"
             self.details[member.name] = answer.detail or (answer.reason or "error")
             return
-        finite: NDArray[np.bool_] = np.isfinite(answer.logits).all(axis=1, keepdims=True)[:, 0]
+        finite = np.asarray(np.isfinite(answer.logits).all(axis=1))
         logits = answer.logits if finite.all() else np.where(finite[:, None], answer.logits, 0)
         probs = softmax(logits, member.temperature)
         votes = logits.argmax(axis=1)
@@ -226,7 +244,16 @@ class _Ballot:
         for position, is_finite in zip(positions, finite.tolist(), strict=True):
             self.status[index][position] = "ok" if is_finite else "nonfinite"
 
-    def count(self, verdict: Classes, members: Sequence[Network]) -> Prediction:
+    def count(self, verdict: Classes, start: float) -> Prediction:
         return Prediction(
-            verdict, self.votes, self.probs, self.logits, self.status, self.seconds, self.spans, self.details
+            verdict,
+            self.votes,
+            self.probs,
+            self.logits,
+            self.status,
+            self.seconds,
+            self.spans,
+            self.details,
+            self.inference_seconds,
+            time.perf_counter() - start - self.inference_seconds,
         )

@@ -5,6 +5,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime import manifest
 from runtime.bundle import Bundle
 from runtime.errors import BundleError
 from runtime.sessions import open_session
@@ -25,9 +26,22 @@ class Differentiable(Protocol):
 class GradientGraph:
     """A member's gradient graph in a session of its own; straight-through where the member rounds."""
 
-    def __init__(self, name: str, graph: bytes, where: str) -> None:
-        self.name = name
-        self._session = open_session(graph, where, ["image", "cotangent"], ["logits", "gradient"])
+    def __init__(self, bundle: Bundle, entry: manifest.Member) -> None:
+        """Raises BundleError if there is none, it cannot be loaded, or its shapes are not the manifest's."""
+        if entry.gradient_file is None:
+            raise BundleError(f"{bundle.folder}: member {entry.name} has no gradient graph")
+        where = str(bundle.folder / entry.gradient_file)
+        if entry.gradient_file not in bundle.graphs:
+            raise BundleError(f"{where}: the bundle was read without its gradient graphs")
+        self.name = entry.name
+        spec = bundle.manifest.input
+        image, classes = [spec.channels, spec.height, spec.width], [len(bundle.manifest.labels)]
+        self._session = open_session(
+            bundle.graphs[entry.gradient_file],
+            where,
+            {"image": image, "cotangent": classes},
+            {"logits": classes, "gradient": image},
+        )
 
     def gradient(self, images: Array, cotangents: Array) -> tuple[Array, Array]:
         """Logits [N, K] and gradient [N, C, H, W] for images [N, C, H, W] in [0, 1], cotangents [N, K]; all float32."""
@@ -38,13 +52,6 @@ class GradientGraph:
 def load_gradients(bundle: Bundle) -> list[GradientGraph]:
     """The gradient graphs of all members, in the manifest's order, of a bundle that was read with `gradients=True`.
 
-    Raises BundleError if a member has none.
+    Raises BundleError if a member has none, or the bundle was read without them.
     """
-    graphs = []
-    for entry in bundle.manifest.members:
-        if entry.gradient_file is None:
-            raise BundleError(f"{bundle.folder}: member {entry.name} has no gradient graph")
-        graphs.append(
-            GradientGraph(entry.name, bundle.graphs[entry.gradient_file], str(bundle.folder / entry.gradient_file))
-        )
-    return graphs
+    return [GradientGraph(bundle, entry) for entry in bundle.manifest.members]

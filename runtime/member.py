@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from runtime import manifest
 from runtime.bundle import Bundle
-from runtime.errors import BundleError
-from runtime.sessions import open_session
+from runtime.sessions import first_line, open_session
 
 Images = NDArray[np.float32]
 Logits = NDArray[np.float32]
@@ -48,16 +47,13 @@ class Member:
         self.name = entry.name
         self.precision = entry.precision
         self.temperature = entry.temperature
-        where = str(bundle.folder / entry.file)
-        self._session = open_session(bundle.graphs[entry.file], where, ["image"], ["logits"])
         spec = bundle.manifest.input
-        image, logits = self._session.get_inputs()[0].shape, self._session.get_outputs()[0].shape
-        expected = [spec.channels, spec.height, spec.width]
-        if image[1:] != expected or logits[1:] != [len(bundle.manifest.labels)]:
-            raise BundleError(
-                f"{where}: expected an image of {expected} and {len(bundle.manifest.labels)} logits, "
-                f"got {image[1:]} and {logits[1:]}"
-            )
+        self._session = open_session(
+            bundle.graphs[entry.file],
+            str(bundle.folder / entry.file),
+            {"image": [spec.channels, spec.height, spec.width]},
+            {"logits": [len(bundle.manifest.labels)]},
+        )
 
     def answer(self, images: Images, options: ort.RunOptions | None = None) -> Answer:
         """Logits float32 [N, K] for images float32 [N, C, H, W] in [0, 1]. Never raises."""
@@ -65,5 +61,5 @@ class Member:
         try:
             logits: Logits = self._session.run(("logits",), {"image": images}, options)[0]
         except Exception as error:  # a member that fails has no vote, whatever the reason
-            return Answer(None, time.perf_counter() - start, "error", str(error).splitlines()[0])
+            return Answer(None, time.perf_counter() - start, "error", first_line(error))
         return Answer(logits, time.perf_counter() - start)

@@ -1,14 +1,19 @@
 """ONNX Runtime sessions as every part of this project opens them."""
 
+from collections.abc import Sequence
+
 import onnxruntime as ort
 
 from runtime.errors import BundleError
 
+Shapes = dict[str, list[int]]
+"""Names, in order, and the shape of each behind its free batch axis; all float32."""
 
-def open_session(graph: bytes, where: str, inputs: list[str], outputs: list[str]) -> ort.InferenceSession:
+
+def open_session(graph: bytes, where: str, inputs: Shapes, outputs: Shapes) -> ort.InferenceSession:
     """A CPU session of one thread for a graph's bytes.
 
-    Raises BundleError, naming `where`, if ONNX Runtime refuses the graph or its inputs or outputs are not those named.
+    Raises BundleError, naming `where`, if ONNX Runtime refuses the graph or its inputs or outputs are not these.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
@@ -18,11 +23,25 @@ def open_session(graph: bytes, where: str, inputs: list[str], outputs: list[str]
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Without VNNI the fast u8 x s8 kernels saturate at int16; this asks for exact ones there.
     options.add_session_config_entry("session.x64quantprecision", "1")
+    # Only ONNX: in ONNX Runtime's own format the search for external data would find nothing.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
         session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions have no common base but Exception
-        raise BundleError(f"{where}: ONNX Runtime cannot load it: {str(error).splitlines()[0]}") from error
-    names = ([value.name for value in session.get_inputs()], [value.name for value in session.get_outputs()])
-    if names != (inputs, outputs):
-        raise BundleError(f"{where}: expected inputs {inputs} and outputs {outputs}, got {names[0]} and {names[1]}")
+        raise BundleError(f"{where}: ONNX Runtime cannot load it: {first_line(error)}") from error
+    expected = [[f"{name} tensor(float) {['N', *shape]}" for name, shape in each.items()] for each in (inputs, outputs)]
+    found = [_described(session.get_inputs()), _described(session.get_outputs())]
+    if found != expected:
+        raise BundleError(
+            f"{where}: expected inputs {expected[0]} and outputs {expected[1]}, got {found[0]} and {found[1]}"
+        )
     return session
+
+
+def first_line(error: Exception) -> str:
+    """What an exception says, without its stack; its name where it says nothing."""
+    return (str(error).strip() or repr(error)).splitlines()[0]
+
+
+def _described(values: Sequence[ort.NodeArg]) -> list[str]:
+    return [f"{v.name} {v.type} {[axis if isinstance(axis, int) else 'N' for axis in v.shape]}" for v in values]

@@ -1,0 +1,77 @@
+"""The application: settings and a catalog in, an ASGI app out."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from starlette.exceptions import HTTPException
+
+from runtime.errors import EmpirError
+from service import health, predict, probe
+from service.catalog import Catalog
+from service.errors import handle
+from service.logs import make_logger
+from service.metrics import Metrics
+from service.middleware import Edge
+from service.probe_process import ProbeProcess
+from service.scheduler import Scheduler
+from service.settings import Settings
+from service.state import State
+
+DESCRIPTION = """An ensemble of full- and low-precision networks that vote (EMPIR, ICLR 2020).
+
+Send an image to `/predict`; attack it with `/robustness-probe`. Errors are `application/problem+json`."""
+
+
+def create_app(
+    settings: Settings,
+    catalog: Catalog,
+    log: structlog.typing.FilteringBoundLogger | None = None,
+    seed: int | None = None,
+) -> FastAPI:
+    """The application over loaded bundles. `seed` fixes which quorum answers are audited."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    metrics = Metrics(registry)
+    for served in catalog:
+        metrics.bundle(served.manifest)
+    logger = log or make_logger(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        scheduler = Scheduler(settings, metrics, random.Random(seed))
+        state = State(settings, catalog, scheduler, metrics, ProbeProcess(settings.probe_queue), ready=True)
+        app.state.empir = state
+        # After the start: the first prediction does not wait for it.
+        starting = asyncio.get_running_loop().create_task(state.probes.start())
+        yield
+        state.ready = False
+        starting.cancel()
+        state.probes.close()
+        scheduler.close()
+        catalog.close()
+
+    app = FastAPIOffline(
+        title="EMPIR Serve", version=_version(), description=DESCRIPTION, lifespan=lifespan, redoc_url=None
+    )
+    for router in (predict.router, probe.router, health.router):
+        app.include_router(router)
+    for kind in (EmpirError, HTTPException, RequestValidationError):
+        app.add_exception_handler(kind, handle)
+    app.add_middleware(Edge, settings=settings, metrics=metrics, log=logger)
+    return app
+
+
+def _version() -> str:
+    try:
+        return version("empir-serve")
+    except PackageNotFoundError:  # run from a checkout that was not installed
+        return "0"

@@ -1,0 +1,86 @@
+"""The image in a request: a multipart file, a raw body, or base64 in JSON."""
+
+import base64
+import binascii
+import json
+from typing import Any
+
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from runtime.errors import ImageError
+from service.errors import MalformedRequest
+
+MOST_FIELDS = 20
+MOST_FIELD_BYTES = 1024
+DEEPEST_JSON = 100
+
+
+async def image_bytes(request: Request) -> bytes:
+    """The encoded image of a request. Raises MalformedRequest or ImageError, saying what was expected instead."""
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        data = await _from_form(request)
+    elif kind == "application/json":
+        data = _from_json(await request.body())
+    elif kind.startswith("image/") or kind in ("", "application/octet-stream"):
+        data = await request.body()
+    else:
+        raise ImageError(f"Content-Type: expected multipart/form-data, image/* or application/json, got {kind!r}")
+    if not data:
+        raise MalformedRequest("image: expected an encoded picture, got an empty one")
+    return data
+
+
+async def _from_form(request: Request) -> bytes:
+    try:
+        form = request.form(max_files=2, max_fields=MOST_FIELDS, max_part_size=MOST_FIELD_BYTES)
+        async with form as fields:
+            files = [value for _, value in fields.multi_items() if isinstance(value, UploadFile)]
+            if len(files) != 1:
+                raise MalformedRequest(f"multipart: expected exactly one file, in the field `file`, got {len(files)}")
+            if any(not name for name, _ in fields.multi_items()):
+                raise MalformedRequest("multipart: expected a name for every field, got a field without one")
+            return await files[0].read()
+    except HTTPException as error:
+        detail = (
+            "expected exactly one file, in the field `file`, got several" if "files" in error.detail else error.detail
+        )
+        raise MalformedRequest(f"multipart: {detail}") from error
+
+
+def _from_json(body: bytes) -> bytes:
+    try:
+        document = json.loads(body, object_pairs_hook=_without_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise MalformedRequest(f'JSON: expected {{"image": "<base64>"}}, got {error}') from error
+    if _depth(document) > DEEPEST_JSON:
+        raise MalformedRequest(f"JSON: expected at most {DEEPEST_JSON} levels")
+    if not isinstance(document, dict) or not isinstance(document.get("image"), str):
+        raise MalformedRequest('JSON: expected {"image": "<base64>"}')
+    text = document["image"]
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise MalformedRequest(f"image: expected base64, got {error}") from error
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a key that stands there twice")
+    return document
+
+
+def _depth(value: Any) -> int:
+    """How deep arrays and objects are nested; json.loads has bounded it by its own recursion."""
+    deepest, todo = 0, [(value, 1)]
+    while todo:
+        item, depth = todo.pop()
+        if isinstance(item, dict | list):
+            deepest = max(deepest, depth)
+            todo += [(child, depth + 1) for child in (item.values() if isinstance(item, dict) else item)]
+    return deepest

@@ -1,0 +1,69 @@
+"""The bundles that are served."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from runtime.bundle import MANIFEST, load_bundle
+from runtime.ensemble import Ensemble
+from runtime.errors import BundleError, UnknownBundle
+from runtime.manifest import Manifest
+from service.settings import Settings
+
+
+@dataclass(frozen=True)
+class Served:
+    """A bundle at work."""
+
+    manifest: Manifest
+    folder: Path
+    ensemble: Ensemble
+
+
+class Catalog:
+    """Served bundles by name, one of them the default."""
+
+    def __init__(self, served: Iterable[Served], default: str) -> None:
+        """Raises BundleError if the default is not among them."""
+        self._by_name = {each.manifest.name: each for each in served}
+        if default not in self._by_name:
+            there = ", ".join(self._by_name) or "none"
+            raise BundleError(f"default bundle: expected one that is served ({there}), got {default!r}")
+        self.default = default
+
+    @classmethod
+    def load(cls, settings: Settings) -> "Catalog":
+        """Verify and load every bundle in `settings.bundles`. Raises BundleError at the first that is wrong."""
+        root = settings.bundles
+        if not root.is_dir():
+            raise BundleError(f"{root}: expected a folder of bundles (--bundles, EMPIR_BUNDLES), there is none")
+        folders = sorted(p for p in root.iterdir() if not p.name.startswith(".") and (p / MANIFEST).exists())
+        if not folders:
+            raise BundleError(f"{root}: expected bundles, folders with a {MANIFEST}; there is none in it")
+        return cls([_serve(folder, settings) for folder in folders], settings.default)
+
+    def get(self, name: str | None) -> Served:
+        """The bundle of this name, or the default for None. Raises UnknownBundle, naming those that are served."""
+        served = self._by_name.get(self.default if name is None else name)
+        if served is None:
+            raise UnknownBundle(f"bundle: expected {' or '.join(self._by_name)}, got {name!r}")
+        return served
+
+    def __iter__(self) -> Iterator[Served]:
+        return iter(self._by_name.values())
+
+    def close(self) -> None:
+        for served in self._by_name.values():
+            served.ensemble.close()
+
+
+def _serve(folder: Path, settings: Settings) -> Served:
+    bundle = load_bundle(folder)
+    ensemble = Ensemble.of_bundle(
+        bundle, member_deadline_ms=settings.member_deadline_ms, concurrency=settings.concurrency
+    )
+    spec = bundle.manifest.input
+    ensemble.warm_up(np.zeros((1, spec.channels, spec.height, spec.width), np.float32))
+    return Served(bundle.manifest, folder, ensemble)

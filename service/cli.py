@@ -1,0 +1,47 @@
+"""Command line of the service: `empir serve`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import ValidationError
+
+from runtime.errors import EmpirError
+from service.settings import Settings
+
+
+@click.group()
+def main() -> None:
+    """Serve ensembles over HTTP."""
+
+
+@main.command()
+@click.option("--host", help="Address to listen on. [127.0.0.1]")
+@click.option("--port", type=int, help="Port to listen on; 0 picks a free one. [8000]")
+@click.option("--bundles", type=click.Path(path_type=Path), help="Folder of the bundles to serve. [bundles]")
+@click.option("--default", help="Bundle that answers when a request names none. [mnist-empir]")
+@click.option("--mode", help="How a vote is carried out by default: full or quorum. [full]")
+@click.option("--log-format", help="One line a request: json, console, or auto. [auto]")
+def serve(**flags: Any) -> None:
+    """Serve every bundle of a folder.
+
+    Every setting is also a variable: EMPIR_PORT=9000 is --port 9000; the README lists them all.
+
+    \b
+    Examples:
+      empir serve
+      empir serve --port 9000 --bundles bundles --default mnist-empir
+      EMPIR_MODE=quorum empir serve
+    """
+    from service.server import serve as run
+
+    try:
+        run(Settings(**{name: value for name, value in flags.items() if value is not None}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = first["loc"][0]
+        raise click.ClickException(
+            f"--{name} / EMPIR_{str(name).upper()}: {first['msg']}, got {first['input']!r}"
+        ) from error
+    except (EmpirError, OSError) as error:
+        raise click.ClickException(str(error)) from error

@@ -1,0 +1,69 @@
+"""`/health/*`, `/metrics` and `/bundles`: what the server says of itself."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.responses import RedirectResponse, Response
+
+from service.errors import Unavailable
+from service.state import State
+
+router = APIRouter()
+
+
+@router.get("/health/live", tags=["health"])
+async def live() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "live"}
+
+
+@router.get("/health/ready", tags=["health"])
+async def ready(request: Request) -> dict[str, str]:
+    """Every bundle is loaded and warm; 503 while it is not, or while the server drains."""
+    state: State = request.app.state.empir
+    if not state.ready:
+        raise Unavailable("the server is starting or draining")
+    return {"status": "ready"}
+
+
+@router.get("/bundles", tags=["bundles"])
+async def bundles(request: Request) -> dict[str, Any]:
+    """The bundles that are served, each with its labels, its input, its members and how they vote."""
+    catalog = (state := _state(request)).catalog
+    described = [
+        served.manifest.model_dump(
+            mode="json",
+            include={
+                "name",
+                "version",
+                "description",
+                "labels",
+                "input",
+                "members",
+                "vote",
+                "report",
+                "clean_accuracy",
+            },
+        )
+        for served in catalog
+    ]
+    return {"default": state.catalog.default, "bundles": described}
+
+
+@router.get("/metrics", tags=["health"], response_class=Response)
+async def metrics(request: Request) -> Response:
+    """Prometheus metrics."""
+    return Response(generate_latest(_state(request).metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+@router.get("/", include_in_schema=False)
+async def home() -> Response:
+    """The interactive documentation."""
+    return RedirectResponse("/docs")
+
+
+def _state(request: Request) -> State:
+    state: State = request.app.state.empir
+    return state

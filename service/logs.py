@@ -1,0 +1,33 @@
+"""Structured logs on standard error: one line a request."""
+
+import logging
+import sys
+from typing import TextIO
+
+import orjson
+import structlog
+
+from service.settings import Settings
+
+
+def make_logger(settings: Settings, stream: TextIO = sys.stderr) -> structlog.typing.FilteringBoundLogger:
+    """A logger that writes JSON lines, or coloured ones to a terminal."""
+    as_json = settings.log_format == "json" or (settings.log_format == "auto" and not stream.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if as_json:
+        shared += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_dumps)]
+    else:
+        shared += [structlog.dev.ConsoleRenderer(pad_event_to=8)]
+    logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+        structlog.PrintLogger(stream),
+        processors=shared,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    )
+    return logger
+
+
+def _dumps(event: object, default: object = None) -> str:
+    return orjson.dumps(event, default=str).decode()

@@ -1,0 +1,133 @@
+"""Prometheus metrics of the server, in a registry that is passed in. Seconds, base units, closed sets of labels."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from runtime.ensemble import Prediction
+from runtime.manifest import Manifest
+from runtime.vote import NO_VOTE
+
+SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+SHARES = (0.2, 0.25, 1 / 3, 0.4, 0.5, 0.6, 2 / 3, 0.75, 0.8, 1.0)
+
+
+class Metrics:
+    """All that is counted. Each is an attribute, named without the prefix `empir_`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.http_request_duration_seconds = Histogram(
+            "empir_http_request_duration_seconds",
+            "Time from a request's headers to its last answered byte.",
+            ["route", "method", "status"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.stage_duration_seconds = Histogram(
+            "empir_stage_duration_seconds",
+            "Time in each stage of a prediction.",
+            ["stage"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.member_inference_duration_seconds = Histogram(
+            "empir_member_inference_duration_seconds",
+            "Time a member took for one call.",
+            ["bundle", "member", "precision"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.member_failures = Counter(
+            "empir_member_failures_total",
+            "Images for which a member had no vote.",
+            ["bundle", "member", "reason"],
+            registry=registry,
+        )
+        self.member_skipped = Counter(
+            "empir_member_skipped_total",
+            "Images for which a quorum made a member unnecessary.",
+            ["bundle", "member"],
+            registry=registry,
+        )
+        self.predictions = Counter(
+            "empir_predictions_total", "Verdicts, by how they came about.", ["bundle", "outcome"], registry=registry
+        )
+        self.agreement = Histogram(
+            "empir_agreement",
+            "Share of the consulted members that voted for the verdict.",
+            ["bundle", "mode"],
+            buckets=SHARES,
+            registry=registry,
+        )
+        self.suspicious = Counter(
+            "empir_suspicious_total", "Images above the detection threshold.", ["bundle"], registry=registry
+        )
+        self.batch_size = Histogram(
+            "empir_batch_size", "Images predicted together.", buckets=(1, 2, 4, 8, 16, 32, 64), registry=registry
+        )
+        self.queue_depth = Gauge(
+            "empir_queue_depth", "Predictions waiting for a core.", registry=registry, multiprocess_mode="livesum"
+        )
+        self.requests_rejected = Counter(
+            "empir_requests_rejected_total", "Requests refused, by reason.", ["reason"], registry=registry
+        )
+        self.probe = Counter("empir_probe_total", "Probes, by outcome.", ["attack", "outcome"], registry=registry)
+        self.probe_duration_seconds = Histogram(
+            "empir_probe_duration_seconds", "Time of a probe.", ["attack"], buckets=SECONDS, registry=registry
+        )
+        self.bundle_info = Gauge(
+            "empir_bundle_info",
+            "1 for each bundle that is served.",
+            ["bundle", "version", "members"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.bundle_reloads = Counter(
+            "empir_bundle_reloads_total", "Bundles loaded after the start.", ["outcome"], registry=registry
+        )
+        self.audit = Counter(
+            "empir_audit_total",
+            "Quorum answers whose skipped members were asked afterwards.",
+            ["bundle", "result"],
+            registry=registry,
+        )
+
+    def bundle(self, manifest: Manifest) -> None:
+        """Announce a bundle, and bring its series into being at 0, so that rates are right from the first event."""
+        members = ",".join(f"{member.name}:{member.precision}" for member in manifest.members)
+        self.bundle_info.labels(manifest.name, manifest.version, members).set(1)
+        for outcome in ("unanimous", "majority", "tie_break", "no_quorum"):
+            self.predictions.labels(manifest.name, outcome)
+        for member in manifest.members:
+            self.member_skipped.labels(manifest.name, member.name)
+            for reason in ("error", "nonfinite", "deadline"):
+                self.member_failures.labels(manifest.name, member.name, reason)
+        for result in ("agreement", "dissent"):
+            self.audit.labels(manifest.name, result)
+
+    def prediction(self, manifest: Manifest, prediction: Prediction, mode: str) -> None:
+        """Count one image's prediction."""
+        name = manifest.name
+        self.batch_size.observe(1)
+        self.predictions.labels(name, outcome_of(prediction)).inc()
+        if prediction.verdict[0] != NO_VOTE:
+            self.agreement.labels(name, mode).observe(prediction.agreement(0))
+        for member, status, seconds in zip(manifest.members, prediction.status, prediction.seconds, strict=True):
+            if status[0] == "skipped":
+                self.member_skipped.labels(name, member.name).inc()
+                continue
+            precision = str(member.precision)
+            self.member_inference_duration_seconds.labels(name, member.name, precision).observe(seconds)
+            if status[0] != "ok":
+                self.member_failures.labels(name, member.name, status[0]).inc()
+
+
+def outcome_of(prediction: Prediction) -> str:
+    """How the verdict on the first image came about: unanimous, majority, tie_break or no_quorum."""
+    verdict = prediction.verdict[0]
+    if verdict == NO_VOTE:
+        return "no_quorum"
+    votes = prediction.votes[:, 0]
+    for_it = int((votes == verdict).sum())
+    if for_it == int((votes != NO_VOTE).sum()):
+        return "unanimous"
+    return "majority" if 2 * for_it > len(votes) else "tie_break"

@@ -1,0 +1,91 @@
+"""What OpenAPI cannot read from the handlers' signatures: bodies that are images, and examples that work when tried."""
+
+from typing import Any
+
+SEVEN = (
+    "iVBORw0KGgoAAAANSUhEUgAAABwAAAAcCAAAAABXZoBIAAAAwUlEQVR42mNgGDaAEUKFpD77sfTFHeyS9xQYGBg+X4UKPuk6w8DA"
+    "wMDAAuGm6l/TMnSweCzLwPDntSTDozPIOhkYGBgYBA3PmDIw/Lh1XShnGi5nBP+9KIRLTuzl/2AokwlDMlv0/U1cGq1//rPD6fHW"
+    "f7tZcclxnv1hhVNj3b9tOOW8f3+wxCUnfPffMlxyzKf/3VbGJan2758vLjn5B/+KGXF78Z8JLjnbT+iSSGFrw8Nw9wuKJAsy56Lz"
+    "O+ITGABpETyQcCy90wAAAABJRU5ErkJggg=="
+)
+"""A real handwritten 7 from MNIST's test set, PNG in base64."""
+
+_ENCODED = {"type": "string", "format": "binary"}
+
+IMAGE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["image"],
+                    "properties": {"image": {"type": "string", "description": "An encoded picture in base64."}},
+                },
+                "example": {"image": SEVEN},
+            },
+            "multipart/form-data": {
+                "schema": {"type": "object", "required": ["file"], "properties": {"file": _ENCODED}}
+            },
+            "image/png": {"schema": _ENCODED},
+            "image/jpeg": {"schema": _ENCODED},
+        },
+    }
+}
+
+
+def _query(name: str, description: str, **schema: Any) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": description, "schema": {"type": "string", **schema}}
+
+
+PREDICT: dict[str, Any] = {
+    **IMAGE_BODY,
+    "parameters": [
+        _query(
+            "mode", "`full` asks every member; `quorum` stops when the verdict is decided.", enum=["full", "quorum"]
+        ),
+        _query("bundle", "Name of the bundle; the default one if left out."),
+    ],
+}
+
+_MEMBER = {
+    "name": "fp32",
+    "precision": {"weights": 32, "activations": 32},
+    "status": "ok",
+    "label": "7",
+    "class_index": 7,
+    "confidence": 0.999,
+    "latency_ms": 0.11,
+}
+_ANSWER = {
+    "label": "7",
+    "class_index": 7,
+    "confidence": 0.998,
+    "agreement": 1.0,
+    "suspicious": None,
+    "degraded": False,
+    "mode": "full",
+    "votes": {"7": 3},
+    "members": [_MEMBER],
+    "latency_ms": {"decode": 0.06, "queue": 0.01, "inference": 0.15, "vote": 0.01, "total": 0.24},
+    "bundle": {"name": "mnist-empir", "version": "0123456789ab"},
+    "request_id": "6f1c9f6a0d1b4d0c8a5d2f3e4b5a6978",
+}
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"description": description, "content": {"application/problem+json": {}}}
+    for status, description in (
+        (400, "Malformed: no image, several files, or not what the Content-Type says."),
+        (404, "No bundle of this name."),
+        (413, "A body or a picture over the limit."),
+        (415, "Not a picture of a format that is read."),
+        (422, "A parameter out of range or not in its list."),
+        (429, "Too many are waiting; Retry-After says when to come back."),
+        (503, "No quorum: not enough members have a vote for a verdict."),
+        (504, "No answer in time."),
+    )
+}
+PREDICT_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The verdict, and each member's vote.", "content": {"application/json": {"example": _ANSWER}}},
+    **PROBLEMS,
+}

@@ -1,0 +1,60 @@
+"""`POST /robustness-probe`: attack an image, and show whether the vote holds."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from robustness.parameters import ATTACKS, AttackParameters, plan
+from robustness.probe import ProbeReport
+from runtime.images import decode_image
+from service import openapi
+from service.bodies import image_bytes
+from service.probe_process import Job
+from service.state import State
+
+router = APIRouter()
+
+
+@router.post(
+    "/robustness-probe",
+    response_model=ProbeReport,
+    openapi_extra=openapi.IMAGE_BODY,
+    responses=openapi.PROBLEMS,
+    tags=["probe"],
+)
+async def robustness_probe(
+    request: Request,
+    bundle: Annotated[str | None, Query(description="Name of the bundle; the default one if left out.")] = None,
+    attack: Annotated[str, Query(description=" or ".join(ATTACKS))] = "pgd",
+    norm: Annotated[str, Query(description="linf or l2")] = "linf",
+    eps: Annotated[
+        str | None,
+        Query(description="Radius of the ball around the image: a number or a fraction.", examples=["8/255"]),
+    ] = None,
+    steps: Annotated[int | None, Query(description="1 to 1000; 40 if left out.")] = None,
+    step_size: Annotated[str | None, Query(description="2.5 eps / steps if left out.")] = None,
+    restarts: Annotated[int, Query(description="Random starts of every goal, 1 to 20.")] = 1,
+    label: Annotated[int | None, Query(description="The true class index; the clean verdict if left out.")] = None,
+    target: Annotated[
+        int | None, Query(description="The class index to reach; any other than the label if left out.")
+    ] = None,
+    seed: Annotated[int, Query(description="Of the random starts.")] = 0,
+    budget_ms: Annotated[int, Query(description="Time after which the attack stops, up to 30000.")] = 10_000,
+) -> Response:
+    """Attack an image, white-box and knowing the vote, and report whether the verdict of what is served falls.
+
+    `not_broken_within_budget` is not "robust": another attack, or more steps, may succeed.
+    """
+    state: State = request.app.state.empir
+    served = state.catalog.get(bundle)
+    parameters = AttackParameters(attack, norm, eps, steps, step_size, restarts, label, target, seed, budget_ms)
+    chosen = plan(parameters, served.manifest)  # refuse before anything is read or queued
+    data = await image_bytes(request)
+    image = await asyncio.to_thread(decode_image, data, served.manifest.input, state.settings.max_pixels)
+    report = await state.probes.run(Job(served.folder, image, parameters))
+    state.metrics.probe.labels(chosen.attack, report.outcome).inc()
+    state.metrics.probe_duration_seconds.labels(chosen.attack).observe(report.time_ms / 1000)
+    request.state.log.update(bundle=served.manifest.name, attack=chosen.attack, outcome=report.outcome)
+    return Response(report.model_dump_json(), media_type="application/json")

@@ -1,0 +1,86 @@
+"""Limits on what comes before a request's body: size and number of headers, and the time they may take."""
+
+import asyncio
+from typing import Any, ClassVar
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from service.errors import problem
+
+MOST_HEADERS = 100
+MOST_HEADER_BYTES = 64 * 1024
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1 protocol, which by itself waits for ever and accepts headers of any size."""
+
+    header_timeout_s: ClassVar[float] = 10.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._guard: asyncio.TimerHandle | None = None
+        self._expect_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_guard()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_headers:
+            self._unread += len(data)
+        super().data_received(data)
+        if self._in_headers and self._unread > MOST_HEADER_BYTES and not self.transport.is_closing():
+            self.send_400_response(f"headers: expected at most {MOST_HEADER_BYTES} bytes")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._stop_guard()
+        self._expect_headers()
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers += 1
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_headers = False
+        self._stop_guard()
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP request, or too much of one, as every other error is, and close."""
+        body = bytes(problem(400, "malformed", msg, "none").body)
+        head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: {len(body)}"
+        self.transport.write(head.encode() + b"\r\nconnection: close\r\n\r\n" + body)
+        self.transport.close()
+
+    def _expect_headers(self) -> None:
+        self._in_headers, self._headers, self._header_bytes, self._unread = True, 0, 0, 0
+        self._guard = self.loop.call_later(self.header_timeout_s, self._too_slow)
+
+    def _stop_guard(self) -> None:
+        if self._guard is not None:
+            self._guard.cancel()
+            self._guard = None
+
+    def _too_slow(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.close()
+
+    def _count(self, size: int) -> None:
+        self._header_bytes += size
+        if self._headers > MOST_HEADERS or self._header_bytes > MOST_HEADER_BYTES:
+            # uvicorn turns a parser's error into send_400_response and stops reading.
+            raise httptools.HttpParserError(
+                f"headers: expected at most {MOST_HEADERS} headers and {MOST_HEADER_BYTES} bytes, got more"
+            )
+
+
+def guarded(header_timeout_s: float) -> type[Any]:
+    """The protocol class with this time limit; uvicorn takes a class, not an instance."""
+    return type("GuardedProtocol", (GuardedProtocol,), {"header_timeout_s": header_timeout_s})

@@ -1,0 +1,67 @@
+"""The server process: a socket, uvicorn, and a word to the person who started it."""
+
+import socket
+from pathlib import Path
+
+import click
+import uvicorn
+
+from service.app import create_app
+from service.catalog import Catalog
+from service.protocol import guarded
+from service.settings import Settings
+
+DRAIN_S = 10
+SAMPLE = Path(__file__).parent.parent / "samples" / "7.png"
+
+
+def serve(settings: Settings) -> None:
+    """Load, listen, and serve until a signal ends it. Raises BundleError or OSError before anything listens."""
+    listener = _listen(settings.host, settings.port)
+    with listener:
+        app = create_app(settings, Catalog.load(settings))
+        config = uvicorn.Config(
+            app,
+            http=guarded(settings.header_timeout_s),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=DRAIN_S,
+        )
+        _Server(config, listener).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise OSError(f"cannot listen on {host} port {port}: {error.strerror}; choose another with --port") from error
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server; it says where it is once it is there."""
+
+    def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
+        super().__init__(config)
+        self._listener = listener
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            click.echo(_greeting(*self._listener.getsockname()[:2]))
+
+
+def _greeting(host: str, port: int) -> str:
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    sample = SAMPLE.relative_to(Path.cwd()) if SAMPLE.is_relative_to(Path.cwd()) else SAMPLE
+    return (
+        f"EMPIR Serve answers on {url} (try it by hand: {url}/docs)\n\n"
+        f"    curl -F file=@{sample} {url}/predict\n"
+        f"    curl -F file=@{sample} {url}/robustness-probe\n"
+    )

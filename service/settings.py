@@ -1,0 +1,48 @@
+"""Settings of the server: environment variables `EMPIR_*`, or the flags of `empir serve`."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from runtime.ensemble import Concurrency, Mode
+
+
+class Settings(BaseSettings):
+    """Frozen; each field is the variable `EMPIR_<FIELD>`."""
+
+    model_config = SettingsConfigDict(env_prefix="EMPIR_", frozen=True, extra="ignore")
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Without a proxy that checks keys, leave it on this machine."""
+    port: int = Field(8000, ge=0, le=65535)
+    """Port to listen on; 0 picks a free one."""
+    bundles: Path = Path("bundles")
+    """Folder whose subfolders are the bundles to serve."""
+    default: str = "mnist-empir"
+    """Name of the bundle that answers when a request names none."""
+    mode: Mode = "full"
+    """How a request's vote is carried out when it does not say: full or quorum."""
+    concurrency: Concurrency = "auto"
+    """How members run: `members` side by side, `requests` one after the other, or `auto`, which goes by their cost."""
+    member_deadline_ms: float = Field(2000, gt=0)
+    """A member that takes longer has no vote."""
+    deadline_ms: float = Field(10_000, gt=0)
+    """A prediction that takes longer, waiting included, is dropped and answered 504."""
+    queue: int = Field(64, ge=0)
+    """Predictions that may wait for a core; one more is answered 429."""
+    probe_queue: int = Field(4, ge=0)
+    """Probes that may wait for the probe process; one more is answered 429."""
+    audit_rate: float = Field(0.01, ge=0, le=1)
+    """Share of quorum answers whose skipped members are run afterwards, to count how often they dissent."""
+    max_body_bytes: int = Field(10_000_000, ge=1)
+    """Largest request body; a larger one is answered 413."""
+    max_pixels: int = Field(25_000_000, ge=1)
+    """Largest picture, width x height; a larger one is answered 413."""
+    header_timeout_s: float = Field(10, gt=0)
+    """Time for a request's headers to be complete."""
+    body_timeout_s: float = Field(20, gt=0)
+    """Time for a request's body to be complete."""
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """Log lines on standard error: `json`, `console` for people, or `auto`, which goes by whether it is a terminal."""
