@@ -14,6 +14,7 @@ from robustness.norms import NORMS
 from robustness.parameters import AttackParameters, Plan, plan
 from robustness.victim import Array, Spent, Victim
 from runtime.ensemble import Prediction
+from runtime.errors import NoQuorum
 from runtime.images import encode_png
 from runtime.manifest import Manifest, Precision
 from runtime.vote import NO_VOTE
@@ -103,20 +104,22 @@ def probe(victim: Victim, manifest: Manifest, image: Array, parameters: AttackPa
     """Attack `image`, float32 [1, C, H, W] in [0, 1].
 
     First the mean probability of all members, then every joint targeted goal. Raises InvalidValue for a parameter that
-    is out of range.
+    is out of range, NoQuorum if the clean image has no verdict and no label is given.
     """
     chosen = plan(parameters, manifest)
     start = time.perf_counter()
     victim.spent = Spent()
     clean = victim.predict(image)
     label = int(clean.verdict[0]) if chosen.label is None else chosen.label
+    if label == NO_VOTE:
+        raise NoQuorum(f"label: expected one, because the image has no verdict to attack: {clean.details}")
     warnings: list[str] = []
     if label == chosen.target:
         warnings.append("the target is the label: there is nothing to attack")
     outcome: Outcome = "wrong_before_attack"
     adversarial: Array | None = None
     losses: list[str] = []
-    if clean.verdict[0] == label != NO_VOTE and label != chosen.target:
+    if clean.verdict[0] == label and label != chosen.target:
         adversarial, losses, in_time = _attack(victim, image, clean, label, chosen, start)
         outcome = "not_broken_within_budget" if adversarial is None else "broken"
         if not in_time:

@@ -71,8 +71,10 @@ def read_manifest(folder: Path) -> Manifest:
 
 def _verified(folder: Path, file: str, sha256: str, where: str) -> bytes:
     path = folder / file
-    if path.is_symlink() or path.resolve().parent != folder.resolve():
-        raise BundleError(f"{path}: expected a plain file inside the bundle, got a link to {path.resolve()}")
+    if path.is_symlink():
+        raise BundleError(f"{path}: expected a plain file inside the bundle, got a link to {path.readlink()}")
+    if path.exists() and not path.is_file():
+        raise BundleError(f"{path}: expected a plain file, got a folder, a pipe or a device")
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -1,17 +1,15 @@
 """Pictures in: encoded bytes to the float array that members take, by the rules of a manifest's input."""
 
 import io
-import warnings
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from runtime.errors import ImageError, ImageTooLarge
-from runtime.manifest import Input
+from runtime.manifest import DIGIT_BOX, Input
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
-DIGIT_BOX = 20  # MNIST: ink scaled into 20 x 20, its centre of mass in the middle of 28 x 28
 BRIGHT = 0.5
 
 Pixels = NDArray[np.float32]
@@ -26,7 +24,7 @@ def decode_image(data: bytes, spec: Input, max_pixels: int = 25_000_000) -> Pixe
     picture = _open(data, max_pixels)
     try:
         pixels = _pixels(picture, spec.channels)
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except Exception as error:  # a decoder raises whatever it trips over, AssertionError and struct.error included
         raise ImageError(f"image: the {picture.format} is damaged or cut off: {error}") from error
     if spec.invert == "bright_border" and _border(pixels).mean() > BRIGHT:
         pixels = 1 - pixels
@@ -45,10 +43,8 @@ def encode_png(pixels: Pixels) -> bytes:
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of large pictures; we refuse them ourselves
-            picture = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:
+        picture = Image.open(io.BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # raised where warnings are errors
         raise ImageTooLarge(f"image: expected at most {max_pixels:,} pixels, got more") from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         kind = f"{len(data):,} bytes beginning {data[:8]!r}" if data else "nothing"

@@ -5,6 +5,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION = 1
+DIGIT_BOX = 20
+"""MNIST: ink scaled into 20 x 20, its centre of mass in the middle of 28 x 28."""
 NAME = r"^[a-z0-9][a-z0-9._-]*$"
 
 Name = Annotated[str, Field(pattern=NAME, max_length=64)]
@@ -75,6 +77,14 @@ class Input(Part):
         "never", description="`bright_border`: dark ink on a bright ground is inverted, as MNIST is bright on dark."
     )
 
+    @model_validator(mode="after")
+    def _digit_fits(self) -> Self:
+        if self.resize == "digit" and min(self.height, self.width) < DIGIT_BOX:
+            raise ValueError(
+                f"resize: digit needs an image of at least {DIGIT_BOX} x {DIGIT_BOX}, got {self.height} x {self.width}"
+            )
+        return self
+
 
 class Vote(Part):
     """How the members' votes become the verdict."""
@@ -128,7 +138,7 @@ class Manifest(Part):
         names = [member.name for member in self.members]
         if len(set(names)) != len(names):
             raise ValueError(f"members: expected names that differ, got {names}")
-        if self.vote.rule == "majority" and self.vote.tie_breaker not in names:
+        if self.vote.tie_breaker not in (names if self.vote.rule == "majority" else [None, *names]):
             raise ValueError(f"vote.tie_breaker: expected one of {names}, got {self.vote.tie_breaker!r}")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels: expected labels that differ")

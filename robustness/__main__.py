@@ -1,0 +1,5 @@
+"""`python -m robustness`."""
+
+from robustness.cli import main
+
+main()

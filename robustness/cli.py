@@ -1,0 +1,139 @@
+"""Command line of robustness: `empir probe`."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from robustness.parameters import ATTACKS, AttackParameters
+from robustness.probe import ProbeReport, View, probe
+from robustness.victim import Victim
+from runtime.cli import bundle_options, open_bundle, read_image
+from runtime.errors import EmpirError
+from runtime.images import decode_image
+from runtime.manifest import Input
+from runtime.terminal import picture
+
+SENTENCES = {
+    "broken": ("broken", "bold red"),
+    "not_broken_within_budget": ("not broken within the budget (that is not the same as robust)", "bold green"),
+    "wrong_before_attack": ("wrong before the attack", "bold yellow"),
+}
+
+
+@click.group()
+def main() -> None:
+    """Attack bundles, and measure how robust they are."""
+
+
+@main.command("probe")
+@click.argument("image", type=click.Path(path_type=Path))
+@bundle_options
+@click.option("--attack", type=click.Choice(ATTACKS), default="pgd", show_default=True)
+@click.option("--norm", type=click.Choice(["linf", "l2"]), default="linf", show_default=True)
+@click.option("--eps", help="Radius of the ball around the image: a number, or a fraction like 8/255. [0.3 for digits]")
+@click.option("--steps", type=int, help="Steps of each trajectory. [40]")
+@click.option("--step-size", help="Length of a step. [2.5 eps / steps]")
+@click.option("--restarts", type=int, default=1, show_default=True, help="Random starts of every goal.")
+@click.option("--label", type=int, help="The true class index. [the clean verdict]")
+@click.option("--target", type=int, help="The class index to reach. [any other than the label]")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--budget-ms", type=int, default=10_000, show_default=True, help="Time after which the attack stops.")
+@click.option("--save", type=click.Path(path_type=Path, file_okay=False), help="Folder for the pictures, as PNG.")
+@click.option("--json", "as_json", is_flag=True, help="The report as POST /robustness-probe answers it.")
+def probe_command(image: Path, bundle: str, bundles: Path, save: Path | None, as_json: bool, **parameters: Any) -> None:
+    """Attack IMAGE, white-box and knowing the vote, and show which members fall and whether the verdict holds.
+
+    Exits with 0 whatever the attack finds.
+
+    \b
+    Examples:
+      empir probe samples/7.png
+      empir probe samples/7.png --eps 0.1 --restarts 5
+      empir probe samples/7.png --attack fgsm --norm l2 --eps 2 --json
+    """
+    try:
+        opened = open_bundle(bundles, bundle, gradients=True)
+        pixels = decode_image(read_image(image), opened.manifest.input)
+        victim = Victim.of_bundle(opened)
+        report = probe(victim, opened.manifest, pixels, AttackParameters(**parameters))
+        victim.close()
+    except EmpirError as error:
+        raise click.ClickException(str(error)) from error
+    if save is not None:
+        _save(report, save)
+    if as_json:
+        click.echo(report.model_dump_json())
+    else:
+        Console().print(_shown(report, opened.manifest.input))
+
+
+def _save(report: ProbeReport, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, png in report.images:
+        (folder / f"{name}.png").write_bytes(base64.b64decode(png))
+
+
+def _shown(report: ProbeReport, spec: Input) -> Group:
+    attack, (sentence, style) = report.attack, SENTENCES[report.outcome]
+    ball = f"{attack.norm} eps {attack.eps:.4g}"
+    effort = f"{attack.steps} steps of {attack.step_size:.3g}, {attack.restarts} start{'s' * (attack.restarts > 1)}"
+    lines = [
+        Text.assemble(("the vote is ", ""), (sentence, style)),
+        Text(f"{attack.name}, {ball}, {effort}; {report.queries:,} queries, {report.time_ms:.0f} ms", "dim"),
+    ]
+    if report.smallest_eps is not None:
+        lines.append(Text(f"along this direction it falls from {attack.norm} {report.smallest_eps:.3f} on"))
+    lines += [Text(f"note: {warning}", "yellow") for warning in report.warnings]
+    return Group(_pictures(report, spec), Text(), _members(report), Text(), *lines)
+
+
+def _pictures(report: ProbeReport, spec: Input) -> Table:
+    plain = spec.model_copy(update={"invert": "never"})
+    shown = {name: decode_image(base64.b64decode(png), plain) for name, png in report.images}
+    grid = Table.grid(padding=(0, 3))
+    change = "" if report.perturbation is None else f" (up to {report.perturbation.linf:.3f})"
+    after = report.adversarial or report.clean
+    grid.add_row(
+        Text.assemble(("image: ", "dim"), _said(report.clean)),
+        Text(f"change{change}", "dim"),
+        Text.assemble(("attacked: ", "dim"), _said(after)),
+    )
+    grid.add_row(*(picture(np.asarray(shown[name][0])) for name in ("original", "perturbation", "adversarial")))
+    return grid
+
+
+def _said(view: View) -> tuple[str, str]:
+    text = "no quorum" if view.label is None else f"{view.label} ({view.confidence:.0%})"
+    return text, "bold"
+
+
+def _members(report: ProbeReport) -> Table:
+    table = Table(
+        "member",
+        "precision",
+        "before",
+        "after",
+        "margin before",
+        "margin after",
+        box=None,
+        header_style="dim",
+        pad_edge=False,
+    )
+    for member in report.members:
+        after = Text(member.label_after or "none", "bold red" if member.flipped else "")
+        margins = (_margin(member.margin_before), _margin(member.margin_after))
+        table.add_row(member.name, str(member.precision), member.label_before or "none", after, *margins)
+    views = (report.clean, report.adversarial or report.clean)
+    before, now = (view.label or "none" for view in views)
+    table.add_row("vote", "", before, Text(now, "red" if before != now else ""), style="bold")
+    return table
+
+
+def _margin(margin: float | None) -> str:
+    return "" if margin is None else f"{margin:+.1f}"

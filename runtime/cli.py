@@ -1,0 +1,145 @@
+"""Command lines over a bundle, without a server: `empir predict`, `empir bundles`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+import numpy as np
+import orjson
+from rich.columns import Columns
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from runtime.answer import answer, milliseconds
+from runtime.bundle import MANIFEST, Bundle, load_bundle
+from runtime.ensemble import Ensemble, Mode
+from runtime.errors import BundleError, EmpirError, ImageError
+from runtime.images import decode_image
+from runtime.terminal import members_table, picture
+
+Command = Callable[..., Any]
+
+
+def bundle_options(command: Command) -> Command:
+    """The options that choose a bundle; the same variables as the server's."""
+    for option in (
+        click.option("--bundle", envvar="EMPIR_DEFAULT", default="mnist-empir", show_default=True, help="Its name."),
+        click.option(
+            "--bundles",
+            envvar="EMPIR_BUNDLES",
+            default="bundles",
+            show_default=True,
+            type=click.Path(path_type=Path),
+            help="Folder with the bundles.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def open_bundle(bundles: Path, name: str, *, gradients: bool = False) -> Bundle:
+    """The verified bundle `name` of a folder. Raises BundleError, naming those that are there."""
+    if not (bundles / name / MANIFEST).exists():
+        there = ", ".join(sorted(path.parent.name for path in bundles.glob(f"*/{MANIFEST}"))) or "none"
+        raise BundleError(f"bundle: expected one that is in {bundles} ({there}), got {name!r}")
+    return load_bundle(bundles / name, gradients=gradients)
+
+
+def read_image(path: Path) -> bytes:
+    """Raises ImageError if the file cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+@click.group()
+def main() -> None:
+    """Use bundles, without a server."""
+
+
+@main.command()
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@bundle_options
+@click.option("--mode", type=click.Choice(get_args(Mode)), default="full", show_default=True, help="How the vote runs.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document an image, as POST /predict answers.")
+def predict(images: tuple[Path, ...], bundle: str, bundles: Path, mode: Mode, as_json: bool) -> None:
+    """Classify IMAGES: the voted label, and each member's vote, confidence and time.
+
+    \b
+    Examples:
+      empir predict samples/7.png
+      empir predict --mode quorum --json samples/*.png
+    """
+    console = Console()
+    try:
+        opened = open_bundle(bundles, bundle)
+        ensemble = Ensemble.of_bundle(opened)
+        spec = opened.manifest.input
+        ensemble.warm_up(np.zeros((1, spec.channels, spec.height, spec.width), np.float32))
+        for path in images:
+            pixels = _decode(path, opened)
+            prediction = ensemble.predict(pixels, mode)
+            document = answer(opened.manifest, prediction, mode)
+            document["latency_ms"] = {
+                "inference": milliseconds(prediction.inference_seconds),
+                "vote": milliseconds(prediction.vote_seconds),
+            }
+            if as_json:
+                click.echo(orjson.dumps({"image": str(path), **document}))
+            else:
+                console.print(_shown(path, pixels, document))
+    except EmpirError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@click.option(
+    "--bundles",
+    envvar="EMPIR_BUNDLES",
+    default="bundles",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The manifests, for machines.")
+def bundles(bundles: Path, as_json: bool) -> None:
+    """List the bundles of a folder; every checksum is verified.
+
+    \b
+    Examples:
+      empir bundles
+      empir bundles --bundles /srv/bundles --json
+    """
+    table = Table("bundle", "version", "members", "vote", "clean accuracy", "classes")
+    try:
+        found = [load_bundle(path.parent) for path in sorted(bundles.glob(f"*/{MANIFEST}"))]
+        if not found:
+            raise BundleError(f"{bundles}: expected bundles, folders with a {MANIFEST}; there is none in it")
+    except EmpirError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(orjson.dumps([bundle.manifest.model_dump(mode="json") for bundle in found]))
+        return
+    for manifest in (bundle.manifest for bundle in found):
+        members = ", ".join(f"{member.name} ({member.precision})" for member in manifest.members)
+        clean = "" if manifest.clean_accuracy is None else f"{manifest.clean_accuracy:.2%}"
+        table.add_row(manifest.name, manifest.version, members, manifest.vote.rule, clean, str(len(manifest.labels)))
+    Console().print(table)
+
+
+def _decode(path: Path, bundle: Bundle) -> Any:
+    try:
+        return decode_image(read_image(path), bundle.manifest.input)
+    except ImageError as error:
+        raise ImageError(f"{path}: {str(error).removeprefix('image: ')}") from error
+
+
+def _shown(path: Path, pixels: Any, document: dict[str, Any]) -> Columns:
+    head = Text.assemble((document["label"], "bold green"), f"   {path.name}", style="")
+    share = Text(f"{document['confidence']:.1%} confident, {document['agreement']:.0%} of the members agree", "dim")
+    if document["degraded"]:
+        share = Text("degraded: a member that was asked has no vote", "red")
+    return Columns([picture(pixels[0]), Group(head, share, Text(), members_table(document))], padding=(0, 3))
