@@ -63,13 +63,14 @@ def _(layer: IntegerConv2d, graph: GraphBuilder, x: str) -> tuple[str, Backward]
     per_unit = layer.multiplier if layer.multiplier.dim() == 0 else layer.multiplier.view(-1, 1, 1)
     multiplier = graph.constant(per_unit.numpy(), np.float32)
     sums, convolve_back = _convolve(graph, x, weight, layer.weight, layer.stride, layer.padding)
+    # ONNX Runtime would fold the multiplier into the weights of a Conv right before it, which turns exact zeros into
+    # rounding errors of either sign; a Reshape in between costs nothing and prevents it.
+    sums = graph.node("Reshape", sums, graph.constant([-1, *shape], np.int64))
     values = graph.node("Mul", sums, multiplier, shape=shape)
 
     if layer.out_bits is None:
         return values, lambda dy: convolve_back(graph.node("Mul", dy, multiplier))
     n = top_level(layer.out_bits)
-    # Compare the sums, not the values, with 0: a second use of the sums keeps ONNX Runtime from folding the multiplier
-    # into the weights, which would turn exact zeros into rounding errors of either sign.
     bottom, top = graph.constant(0, np.float32), graph.constant(n, np.float32)
     inside = graph.node("And", graph.node("GreaterOrEqual", sums, bottom), graph.node("LessOrEqual", values, top))
     levels = graph.node("Round", graph.node("Clip", values, bottom, top), shape=shape)
