@@ -26,7 +26,7 @@ class Lazy(click.Group):
             return None
         module = COMMANDS[cmd_name][0]
         try:
-            command = getattr(importlib.import_module(module), cmd_name)
+            command = importlib.import_module(module).main.commands[cmd_name]
         except ModuleNotFoundError as error:
             hint = EXTRA.get(module.split(".")[0])
             if hint is None:

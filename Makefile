@@ -1,0 +1,61 @@
+# make serve    install what serving needs and start the server on http://127.0.0.1:8000
+# make test     install everything and run every test
+# make check    formatter, linter, types
+# make figures  print the figures of the README again, on this machine
+# make lock     resolve the serving requirements again
+
+PYTHON ?= python3
+VENV ?= .venv
+HOST ?= 127.0.0.1
+PORT ?= 8000
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PACKAGES := models export runtime robustness service loadtest benchmarks empir.py
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test check format figures lock
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+serve: $(VENV)/serving
+	@exec $(BIN)/empir serve --host $(HOST) --port $(PORT)
+
+test: $(VENV)/development
+	$(BIN)/python -m pytest
+
+check: $(VENV)/development
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(PACKAGES) tests
+
+format: $(VENV)/development
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+figures: $(VENV)/development
+	$(BIN)/python -m benchmarks
+
+lock: $(VENV)/development
+	$(PIP) install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
+		--no-emit-index-url --no-annotate --custom-compile-command "make lock" --upgrade -o requirements.lock
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "Python's venv module is missing: install it (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/serving: requirements.lock pyproject.toml | $(BIN)/python
+	$(PIP) install --quiet --require-hashes -r requirements.lock
+	$(PIP) install --quiet --no-deps --editable .
+	@touch $@
+
+# The CPU build of torch: from the configured index where it has one, else from PyTorch's own, which spares gigabytes.
+$(VENV)/development: $(VENV)/serving
+	$(PIP) install --quiet "torch==2.13.0+cpu" 2>/dev/null \
+		|| $(PIP) install --quiet "torch==2.13.0" --index-url https://download.pytorch.org/whl/cpu
+	$(PIP) install --quiet --editable ".[dev]"
+	@touch $@
