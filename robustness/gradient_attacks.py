@@ -13,7 +13,7 @@ from robustness.goals import ANY_OTHER, Goals
 from robustness.losses import Loss
 from robustness.norms import NORMS, NormName
 from robustness.victim import Array, Victim
-from runtime.ensemble import Prediction
+from runtime.prediction import Prediction
 
 
 @dataclass(frozen=True)

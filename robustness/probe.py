@@ -13,10 +13,10 @@ from robustness.losses import Loss, mean_probability, smallest_margin
 from robustness.norms import NORMS
 from robustness.parameters import AttackParameters, Plan, plan
 from robustness.victim import Array, Spent, Victim
-from runtime.ensemble import Prediction
 from runtime.errors import NoQuorum
 from runtime.images import encode_png
 from runtime.manifest import Manifest, Precision
+from runtime.prediction import Prediction
 from runtime.vote import NO_VOTE
 
 Outcome = Literal["broken", "not_broken_within_budget", "wrong_before_attack"]

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
-from runtime.ensemble import Ensemble, Prediction
+from runtime.ensemble import Ensemble
 from runtime.gradients import Differentiable, load_gradients
+from runtime.prediction import Prediction
 
 Array = NDArray[np.float32]
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from runtime.ensemble import Mode, Prediction
 from runtime.errors import NoQuorum
 from runtime.manifest import Manifest
+from runtime.prediction import Mode, Prediction
 from runtime.vote import NO_VOTE
 
 

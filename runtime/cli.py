@@ -14,9 +14,10 @@ from rich.text import Text
 
 from runtime.answer import answer, milliseconds
 from runtime.bundle import MANIFEST, Bundle, load_bundle
-from runtime.ensemble import Ensemble, Mode
+from runtime.ensemble import Ensemble
 from runtime.errors import BundleError, EmpirError, ImageError
 from runtime.images import decode_image
+from runtime.prediction import Mode
 from runtime.terminal import members_table, picture
 
 Command = Callable[..., Any]

@@ -12,21 +12,26 @@ Classes = NDArray[np.int64]
 Probs = NDArray[np.float32]
 
 
-def majority(votes: Classes, members: int, n_classes: int) -> Classes:
+def majority(votes: Classes, members: int) -> Classes:
     """The class [N] with more than half of all `members` among votes [M', N], else NO_VOTE.
 
     `members` counts everyone in the manifest, also those that failed or were not asked. A class found here is the
     verdict whatever the missing votes would be, so it also tells when a quorum is reached.
     """
-    counts = (votes[:, :, None] == np.arange(n_classes)).sum(axis=0)
-    leader = counts.argmax(axis=1)
-    count = counts.max(axis=1)
-    return np.where(2 * count > members, leader, NO_VOTE)
+    return np.array([_leader(column, members) for column in votes.T.tolist()], dtype=np.int64)
 
 
-def majority_verdict(votes: Classes, n_classes: int, tie_breaker: int) -> Classes:
+def _leader(votes: list[int], members: int) -> int:
+    """Plain Python: for a handful of votes it is several times faster than NumPy, for any number of images."""
+    for vote in votes[: members // 2 + 1]:  # a class with a majority has a vote among these
+        if vote != NO_VOTE and 2 * votes.count(vote) > members:
+            return vote
+    return NO_VOTE
+
+
+def majority_verdict(votes: Classes, tie_breaker: int) -> Classes:
     """Verdict [N] of votes [M, N]: the majority's class, without one the tie-breaker's vote, which may be NO_VOTE."""
-    leader = majority(votes, len(votes), n_classes)
+    leader = majority(votes, len(votes))
     return np.where(leader == NO_VOTE, votes[tie_breaker], leader)
 
 
@@ -36,9 +41,11 @@ def average_verdict(probs: Probs, live: NDArray[np.bool_]) -> Classes:
     return np.where(live.any(axis=0), total.argmax(axis=1), NO_VOTE)
 
 
-def softmax(logits: NDArray[np.float32], temperature: float) -> Probs:
-    """softmax(logits / temperature) over the last axis; float32 of logits' shape, in [0, 1]."""
-    shifted = (logits - logits.max(axis=-1, keepdims=True)) / np.float32(temperature)
-    exponentials = np.exp(shifted)
+def softmax(logits: NDArray[np.float32], temperature: NDArray[np.float32] | np.float32) -> Probs:
+    """softmax(logits / temperature) over the last axis; float32 of logits' shape, in [0, 1].
+
+    `temperature` is a number, or an array that broadcasts over `logits`.
+    """
+    exponentials = np.exp((logits - logits.max(axis=-1, keepdims=True)) / temperature)
     probs: Probs = exponentials / exponentials.sum(axis=-1, keepdims=True)
     return probs

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from runtime.answer import answer, milliseconds
-from runtime.ensemble import Mode, Prediction
 from runtime.errors import InvalidValue
 from runtime.images import decode_image
+from runtime.prediction import Mode, Prediction
 from runtime.vote import NO_VOTE
 from service import openapi
 from service.bodies import image_bytes

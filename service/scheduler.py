@@ -5,8 +5,9 @@ import random
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from runtime.ensemble import Mode, Prediction, usable_cores
+from runtime.ensemble import usable_cores
 from runtime.member import Images
+from runtime.prediction import Mode, Prediction
 from service.catalog import Served
 from service.errors import DeadlineExceeded, QueueFull
 from service.metrics import Metrics

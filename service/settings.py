@@ -6,7 +6,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from runtime.ensemble import Concurrency, Mode
+from runtime.ensemble import Concurrency
+from runtime.prediction import Mode
 
 
 class Settings(BaseSettings):

@@ -1,0 +1,120 @@
+"""Members on threads of their own, and one after the other. Waits have a limit only so that a failure does not hang."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from runtime.ensemble import Concurrency, Ensemble
+from runtime.manifest import Precision, Vote
+from runtime.member import Answer, Images
+from tests.toys import FP32, W2A4, ToyMember, numbered
+
+CLASS_0 = np.array([[1, 0]], dtype=np.float32)
+HANG_S = 30.0
+VOTE = Vote(rule="majority", tie_breaker="c")
+
+
+class Meeting:
+    """A Network that votes class 0 after it has called `inside`."""
+
+    temperature = 1.0
+
+    def __init__(self, name: str, precision: Precision, inside: Callable[[], object]) -> None:
+        self.name, self.precision, self.inside = name, precision, inside
+
+    def answer(self, images: Images, options: ort.RunOptions | None = None) -> Answer:
+        self.inside()
+        return Answer(np.tile(CLASS_0, (len(images), 1)), 0.0)
+
+
+def ensemble_of(
+    *inside: Callable[[], object],
+    concurrency: Concurrency = "members",
+    cores: int | None = None,
+    deadline_s: float = HANG_S,
+) -> Ensemble:
+    """Low-precision members a, b, ... and the full-precision one c, the last."""
+    names = [*"ab"[: len(inside) - 1], "c"]
+    members = [Meeting(n, FP32 if n == "c" else W2A4, call) for n, call in zip(names, inside, strict=True)]
+    return Ensemble(members, VOTE, 2, member_deadline_ms=1000 * deadline_s, concurrency=concurrency, cores=cores)
+
+
+def test_members_overlap_in_time() -> None:
+    barrier = threading.Barrier(3)
+    ensemble = ensemble_of(*[lambda: barrier.wait(HANG_S)] * 3, cores=3)
+    prediction = ensemble.predict(numbered(2))
+    assert prediction.status == [["ok", "ok"]] * 3
+    ensemble.close()
+
+
+@pytest.mark.parametrize("concurrency", ["members", "requests"])
+def test_no_more_members_run_at_once_than_there_are_cores(concurrency: Concurrency) -> None:
+    alone, order = threading.Lock(), []
+
+    def inside(name: str) -> None:
+        with ExitStack() as stack:
+            assert alone.acquire(blocking=False)
+            stack.callback(alone.release)
+            order.append((name, threading.current_thread() is threading.main_thread()))
+
+    ensemble = ensemble_of(*[lambda n=n: inside(n) for n in "abc"], concurrency=concurrency, cores=1)
+    assert ensemble.predict(numbered(1)).verdict.tolist() == [0]
+    assert order == [(name, concurrency == "requests") for name in "abc"]
+    ensemble.close()
+
+
+def test_a_late_member_has_no_vote_this_time() -> None:
+    answered, done = threading.Event(), threading.Event()
+
+    def late() -> None:
+        answered.wait(HANG_S)
+        done.set()
+
+    ensemble = ensemble_of(lambda: None, late, lambda: None, cores=3, deadline_s=0.4)
+    prediction = ensemble.predict(numbered(2))
+    assert prediction.status == [["ok", "ok"], ["deadline", "deadline"], ["ok", "ok"]]
+    assert prediction.verdict.tolist() == [0, 0] and prediction.degraded(0)
+    assert prediction.details == {"b": "deadline"}
+    answered.set()
+    assert done.wait(HANG_S)
+    assert ensemble.predict(numbered(1)).status == [["ok"]] * 3
+    ensemble.close()
+
+
+def test_in_turn_a_late_member_loses_its_vote_too() -> None:
+    members = [ToyMember(name, W2A4, CLASS_0) for name in "abc"]
+    members[0].failure = "deadline"
+    ensemble = Ensemble(members, VOTE, 2, concurrency="requests")
+    assert ensemble.predict(numbered(1)).status == [["deadline"], ["ok"], ["ok"]]
+    ensemble.close()
+
+
+def test_several_callers_get_their_own_answers() -> None:
+    logits = np.eye(64, dtype=np.float32)
+    members = [ToyMember(name, FP32 if name == "c" else W2A4, logits) for name in "abc"]
+    ensemble = Ensemble(members, VOTE, 64, concurrency="members", cores=2)
+    with ThreadPoolExecutor(8) as callers:
+        batches = [numbered(64)[i : i + 3] for i in range(60)]
+        verdicts = [p.verdict.tolist() for p in callers.map(ensemble.predict, batches)]
+    assert verdicts == [[i, i + 1, i + 2] for i in range(60)]
+    ensemble.close()
+
+
+def test_auto_puts_members_on_threads_only_where_that_pays() -> None:
+    members = [ToyMember(name, W2A4, np.zeros((1, 2), np.float32)) for name in "abc"]
+    quick = Ensemble(members, VOTE, 2, cores=2)
+    quick.warm_up(numbered(1), repeats=1)
+    assert not quick.side_by_side(range(3), 64)
+    for member in members:
+        member.failure = "deadline"  # says that it took long
+    slow = Ensemble(members, VOTE, 2, cores=2)
+    slow.warm_up(numbered(1), repeats=1)
+    assert slow.side_by_side(range(3), 1)
+    assert not slow.side_by_side([0], 1)
+    for ensemble in (quick, slow):
+        ensemble.close()

@@ -1,0 +1,202 @@
+"""What an ensemble says: `full` and `quorum` against the rules of design.md in plain Python."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from runtime.ensemble import Concurrency, Ensemble
+from runtime.errors import InvalidValue
+from runtime.manifest import Vote
+from runtime.member import Reason
+from runtime.prediction import Mode, Prediction
+from runtime.vote import NO_VOTE
+from tests.toys import FP32, W2A4, ToyMember, numbered
+
+MODES: tuple[Mode, ...] = ("full", "quorum")
+
+
+@dataclass
+class World:
+    """What every member would answer to every image, if it was asked."""
+
+    low: list[bool]
+    """[M]: whether a member is a low-precision one."""
+    tie_breaker: int
+    logits: NDArray[np.float32]
+    """[M, N, K]"""
+    nonfinite: NDArray[np.bool_]
+    """[M, N]: rows in which a member returns a number that is not finite."""
+    failures: list[Reason | None]
+    """[M]: why a member returns nothing at all."""
+    temperatures: list[float]
+    concurrency: Concurrency
+
+    @property
+    def images(self) -> range:
+        return range(self.logits.shape[1])
+
+    def outcome(self, member: int, image: int) -> tuple[str, int]:
+        """Status and vote of a member that is asked."""
+        if (failure := self.failures[member]) is not None:
+            return failure, NO_VOTE
+        if self.nonfinite[member, image]:
+            return "nonfinite", NO_VOTE
+        row = self.logits[member, image].tolist()
+        return "ok", row.index(max(row))
+
+    def asked(self, image: int, mode: Mode) -> list[int]:
+        """Who is asked: in a quorum the low-precision members, the others only where these have no majority."""
+        everyone = range(len(self.low))
+        first = [m for m in everyone if self.low[m]]
+        decided = mode == "quorum" and self.majority(image, first) != NO_VOTE
+        return first if decided else list(everyone)
+
+    def majority(self, image: int, members: list[int]) -> int:
+        votes = [self.outcome(m, image)[1] for m in members]
+        return next((v for v in votes if v != NO_VOTE and 2 * votes.count(v) > len(self.low)), NO_VOTE)
+
+    def verdict(self, image: int) -> int:
+        leader = self.majority(image, list(range(len(self.low))))
+        return self.outcome(self.tie_breaker, image)[1] if leader == NO_VOTE else leader
+
+    def prob(self, member: int, image: int, label: int) -> float:
+        weights = [math.exp(z / self.temperatures[member]) for z in self.logits[member, image].tolist()]
+        return weights[label] / sum(weights)
+
+    def members(self) -> list[ToyMember]:
+        logits = self.logits.copy()
+        logits[self.nonfinite, -1] = np.nan
+        return [
+            ToyMember(f"m{m}", W2A4 if low else FP32, logits[m], self.failures[m], self.temperatures[m])
+            for m, low in enumerate(self.low)
+        ]
+
+    def predict(self, mode: Mode) -> tuple[Prediction, list[ToyMember]]:
+        members = self.members()
+        vote = Vote(rule="majority", tie_breaker=members[self.tie_breaker].name)
+        ensemble = Ensemble(members, vote, self.logits.shape[2], concurrency=self.concurrency)
+        prediction = ensemble.predict(numbered(len(self.images)), mode)
+        ensemble.close()
+        return prediction, members
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    low = draw(st.lists(st.booleans(), min_size=1, max_size=7))
+    members, images, classes = len(low), draw(st.integers(1, 5)), draw(st.integers(2, 4))
+    concurrency: Concurrency = "requests" if draw(st.booleans()) else "members"
+    # On threads only time makes a member late: see test_concurrency.py.
+    reasons: list[Reason | None] = [None, "error", "deadline" if concurrency == "requests" else "error"]
+    failing = draw(st.booleans())
+    return World(
+        low=low,
+        tie_breaker=draw(st.integers(0, members - 1)),
+        logits=draw(arrays(np.float32, (members, images, classes), elements=st.integers(-3, 3))),
+        nonfinite=draw(arrays(np.bool_, (members, images))) if failing else np.zeros((members, images), dtype=bool),
+        failures=draw(st.lists(st.sampled_from(reasons), min_size=members, max_size=members))
+        if failing
+        else [None] * members,
+        temperatures=draw(st.lists(st.sampled_from([0.5, 1.0, 4.0]), min_size=members, max_size=members)),
+        concurrency=concurrency,
+    )
+
+
+@given(worlds())
+def test_quorum_and_full_give_the_same_verdict(world: World) -> None:
+    verdicts = [world.predict(mode)[0].verdict.tolist() for mode in MODES]
+    assert verdicts[0] == verdicts[1] == [world.verdict(image) for image in world.images]
+
+
+@given(worlds(), st.sampled_from(MODES))
+def test_every_member_is_asked_only_where_its_vote_can_matter(world: World, mode: Mode) -> None:
+    _, members = world.predict(mode)
+    for index, member in enumerate(members):
+        wanted = [image for image in world.images if index in world.asked(image, mode)]
+        assert member.asked == ([wanted] if wanted else [])
+
+
+@given(worlds(), st.sampled_from(MODES))
+def test_status_and_votes_stay_with_their_images(world: World, mode: Mode) -> None:
+    prediction, _ = world.predict(mode)
+    for image in world.images:
+        asked = world.asked(image, mode)
+        for member in range(len(world.low)):
+            status, vote = world.outcome(member, image) if member in asked else ("skipped", NO_VOTE)
+            assert (prediction.status[member][image], prediction.votes[member, image]) == (status, vote)
+            if status == "ok":
+                np.testing.assert_array_equal(prediction.logits[member, image], world.logits[member, image])
+            else:
+                assert not prediction.probs[member, image].any() and not prediction.logits[member, image].any()
+
+
+@given(worlds(), st.sampled_from(MODES))
+def test_confidence_agreement_and_degraded_count_the_members_consulted(world: World, mode: Mode) -> None:
+    prediction, _ = world.predict(mode)
+    for image in world.images:
+        asked = world.asked(image, mode)
+        live = [m for m in asked if world.outcome(m, image)[0] == "ok"]
+        assert prediction.degraded(image) == (len(live) < len(asked))
+        verdict = world.verdict(image)
+        if verdict == NO_VOTE:
+            continue
+        confidence = sum(world.prob(m, image, verdict) for m in live) / len(live)
+        assert prediction.confidence(image) == pytest.approx(confidence, rel=1e-5)
+        agreement = sum(world.outcome(m, image)[1] == verdict for m in live) / len(live)
+        assert prediction.agreement(image) == pytest.approx(agreement)
+
+
+@given(worlds())
+def test_an_audit_asks_the_skipped_and_reports_whether_one_dissents(world: World) -> None:
+    quorum, members = world.predict("quorum")
+    ensemble = Ensemble(members, Vote(rule="majority", tie_breaker="m0"), world.logits.shape[2])
+    dissents = [
+        world.outcome(m, image)[1] not in (NO_VOTE, world.verdict(image))
+        for image in world.images
+        for m in range(len(world.low))
+        if m not in world.asked(image, "quorum")
+    ]
+    assert ensemble.dissent(numbered(len(world.images)), quorum) == any(dissents)
+    ensemble.close()
+
+
+def test_no_verdict_without_majority_and_tie_breaker() -> None:
+    logits = np.eye(3, dtype=np.float32)[:, None, :]
+    members = [ToyMember("a", W2A4, logits[0]), ToyMember("b", W2A4, logits[1]), ToyMember("c", FP32, logits[2])]
+    ensemble = Ensemble(members, Vote(rule="majority", tie_breaker="c"), 3)
+    assert ensemble.predict(numbered(1)).verdict.tolist() == [2]
+    members[2].failure = "error"
+    prediction = ensemble.predict(numbered(1))
+    assert prediction.verdict.tolist() == [NO_VOTE]
+    assert prediction.details == {"c": "told to fail"}
+    ensemble.close()
+
+
+def test_a_failed_member_still_counts_among_all() -> None:
+    """Two of five agree, two failed: not a majority of all five, so the tie-breaker decides."""
+    classes = np.eye(3, dtype=np.float32)
+    votes = [0, 0, 1, 1, 1]
+    members = [ToyMember(f"m{i}", W2A4 if i < 4 else FP32, classes[[v]]) for i, v in enumerate(votes)]
+    members[2].failure = members[3].failure = "deadline"
+    ensemble = Ensemble(members, Vote(rule="majority", tie_breaker="m4"), 3, concurrency="requests")
+    assert [ensemble.predict(numbered(1), mode).verdict.tolist() for mode in MODES] == [[1], [1]]
+    ensemble.close()
+
+
+def test_average_is_the_mean_over_live_members_and_refuses_quorum() -> None:
+    logits = np.log(np.array([[[0.6, 0.4]], [[0.1, 0.9]], [[0.7, 0.3]]], dtype=np.float32))
+    members = [ToyMember(name, W2A4, row) for name, row in zip("abc", logits, strict=True)]
+    ensemble = Ensemble(members, Vote(rule="average"), 2)
+    assert ensemble.predict(numbered(1)).verdict.tolist() == [1]
+    members[1].failure = "error"
+    assert ensemble.predict(numbered(1)).verdict.tolist() == [0]
+    members[0].failure = members[2].failure = "error"
+    assert ensemble.predict(numbered(1)).verdict.tolist() == [NO_VOTE]
+    with pytest.raises(InvalidValue, match=r"^mode: expected full, got quorum"):
+        ensemble.predict(numbered(1), "quorum")
+    ensemble.close()
