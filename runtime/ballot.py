@@ -63,7 +63,7 @@ class Ballot:
     def _count(self, indices: list[int], logits: NDArray[np.float32], rows: Rows | None) -> None:
         finite = np.isfinite(logits)
         all_finite = bool(finite.all())
-        live = None if all_finite else finite.all(axis=2)
+        live = None if all_finite else np.asarray(finite.all(axis=2))
         if live is not None:
             logits = np.where(live[:, :, None], logits, np.float32(0))
         temperatures = np.array([self._members[index].temperature for index in indices], dtype=np.float32)

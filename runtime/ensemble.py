@@ -95,11 +95,10 @@ class Ensemble:
 
     def dissent(self, images: Images, prediction: Prediction) -> bool:
         """Ask, afterwards, the members that a quorum left out: whether one of them votes against a verdict (audit)."""
-        late = [i for i, row in enumerate(prediction.status) if "skipped" in row]
+        skipped = np.array([[status == "skipped" for status in row] for row in prediction.status])
         ballot = Ballot(self.members, len(images), self.n_classes)
-        self._consult(late, images, ballot)
-        skipped = np.array([[status == "skipped" for status in prediction.status[i]] for i in late])
-        against = (ballot.votes[late] != NO_VOTE) & (ballot.votes[late] != prediction.verdict)
+        self._consult(np.flatnonzero(skipped.any(axis=1)).tolist(), images, ballot)
+        against = (ballot.votes != NO_VOTE) & (ballot.votes != prediction.verdict)
         return bool((skipped & against).any())
 
     def close(self) -> None:

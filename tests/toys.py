@@ -62,8 +62,7 @@ class LinearMember:
         return self._logits(images), (cotangents @ self.weight.T).reshape(images.shape)
 
     def _logits(self, images: Array) -> Array:
-        logits: Array = (images.reshape(len(images), -1) - np.float32(0.5)) @ self.weight + self.bias
-        return logits
+        return np.asarray((images.reshape(len(images), -1) - 0.5) @ self.weight + self.bias, dtype=np.float32)
 
 
 def toy_entry(name: str, precision: Precision, **fields: str | float) -> Member:
