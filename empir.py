@@ -10,6 +10,7 @@ COMMANDS = {
     "probe": ("robustness.cli", "Attack an image, and show whether the vote holds."),
     "bundles": ("runtime.cli", "List the bundles of a folder, verified."),
     "train": ("export.cli", "Train an ensemble and write it as a bundle."),
+    "check": ("export.cli", "Prove a bundle again: checksums, and parity with PyTorch."),
     "load": ("loadtest.cli", "Put a server under load and report its latency."),
 }
 EXTRA = {"export": 'pip install -e ".[export]"'}

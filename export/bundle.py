@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from pydantic import TypeAdapter, ValidationError
 
 from export.data import DataSet, Split
 from export.gradient_graph import gradient_graph
@@ -27,10 +28,12 @@ from runtime.bundle import MANIFEST, Bundle, load_bundle
 from runtime.ensemble import Ensemble
 from runtime.errors import BundleError
 from runtime.gradients import load_gradients
-from runtime.manifest import Manifest, Member, Provenance
+from runtime.manifest import NAME, Manifest, Member, Name, Provenance
 from runtime.manifest import Precision as ManifestPrecision
 
 PACKAGES = ("torch", "onnx", "onnxruntime", "numpy")
+HOUR_MS = 3_600_000
+"""The members' deadline here: a slow machine must not make them look wrong."""
 
 
 def write_bundle(
@@ -49,7 +52,7 @@ def write_bundle(
         manifest = _manifest(recipe, members, trained, data, out.name, command)
         _write_manifest(folder, manifest)
         bundle = load_bundle(folder, gradients=True)
-        ensemble = Ensemble.of_bundle(bundle)
+        ensemble = Ensemble.of_bundle(bundle, member_deadline_ms=HOUR_MS)
         parities = all_parities([t.network for t in trained], ensemble.members, load_gradients(bundle), data.test)
         manifest = _with_accuracies(bundle, ensemble, data.test)
         ensemble.close()
@@ -59,7 +62,11 @@ def write_bundle(
 
 
 def refuse_to_overwrite(out: Path, force: bool) -> None:
-    """Raise BundleError if `out` exists and is not a bundle that may be replaced."""
+    """Raise BundleError if `out` exists and is not a bundle that may be replaced, or has a name that none can have."""
+    try:
+        TypeAdapter(Name).validate_python(out.name)
+    except ValidationError as error:
+        raise BundleError(f"{out}: expected a folder whose name a bundle may have, {NAME}, got {out.name!r}") from error
     if not out.exists():
         return
     if not (out / MANIFEST).exists():
@@ -102,6 +109,7 @@ def _manifest(
 ) -> Manifest:
     content = hashlib.sha256("".join(f"{m.sha256}{m.gradient_sha256}{m.temperature}" for m in members).encode())
     provenance = Provenance(
+        recipe=recipe.name,
         command=command,
         git_commit=_git_commit(),
         seed=trained[0].recipe.seed,
@@ -161,7 +169,11 @@ def _swap(folder: Path, out: Path, scratch: Path) -> None:
 def _git_commit() -> str:
     try:
         run = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"], capture_output=True, text=True, check=True
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            cwd=Path(__file__).parent,  # of this code, wherever it is called from
+            capture_output=True,
+            text=True,
+            check=True,
         )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

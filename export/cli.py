@@ -1,8 +1,8 @@
 """Command line of export: `empir train`."""
 
-import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -14,8 +14,14 @@ from rich.table import Table
 from export import train as training
 from export.bundle import refuse_to_overwrite, write_bundle
 from export.data import DataSet
+from export.parity import Parity, all_parities
 from export.recipes import RECIPES, Recipe
-from runtime.errors import EmpirError
+from export.restore import restore
+from runtime.cli import open_bundle
+from runtime.errors import BundleError, EmpirError
+from runtime.gradients import load_gradients
+from runtime.manifest import Manifest
+from runtime.member import Member
 
 
 @click.group()
@@ -72,6 +78,41 @@ def train(
         sys.exit(130)
 
 
+@main.command()
+@click.argument("bundle", default="mnist-empir")
+@click.option(
+    "--bundles", envvar="EMPIR_BUNDLES", default="bundles", show_default=True, type=click.Path(path_type=Path)
+)
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path), envvar="EMPIR_DATA_DIR", help="Where data sets are, or go."
+)
+def check(bundle: str, bundles: Path, data_dir: Path | None) -> None:
+    """Prove BUNDLE again: its checksums, and that PyTorch agrees with its graphs.
+
+    PyTorch, with the bundle's weights, must give every test image the class that the served graph gives, the same
+    logits, and the gradients of the gradient graph.
+
+    \b
+    Examples:
+      empir check mnist-empir
+    """
+    console = Console()
+    try:
+        opened = open_bundle(bundles, bundle, gradients=True)
+        manifest = opened.manifest
+        if manifest.provenance.recipe not in RECIPES:
+            raise BundleError(f"{bundle}: made by the recipe {manifest.provenance.recipe!r}, which does not exist here")
+        recipe = RECIPES[manifest.provenance.recipe]
+        networks = [restore(recipe, opened, member) for member in manifest.members]
+        data = recipe.data(data_dir)
+        members = [Member(opened, entry) for entry in manifest.members]
+        with console.status(f"Comparing with PyTorch on {len(data.test):,} test images"):
+            parities = all_parities(networks, members, load_gradients(opened), data.test)
+    except EmpirError as error:
+        raise click.ClickException(str(error)) from error
+    console.print(_summary(manifest, parities, f"{bundle} agrees with PyTorch"))
+
+
 def _checkpoints(out: Path) -> Path:
     return out.with_name(f"{out.name}.training")
 
@@ -84,29 +125,11 @@ def _train(recipe: Recipe, out: Path, data_dir: Path | None, console: Console) -
     )
     trained = [_train_member(recipe, index, data, out, console) for index in range(len(recipe.members))]
     with console.status("Writing graphs, and comparing them with torch on every test image"):
-        manifest, parities = write_bundle(recipe, trained, data, out, shlex.join(["empir", *sys.argv[1:]]))
-    shutil.rmtree(_checkpoints(out))
-    table = Table(
-        "member",
-        "precision",
-        "test accuracy",
-        "file",
-        "logits error",
-        "gradient error",
-        title=f"{out} (version {manifest.version})",
-    )
-    for member, parity in zip(manifest.members, parities, strict=True):
-        share, size = f"{member.clean_accuracy:.2%}", f"{member.packed_bytes / 1000:.0f} kB"
-        table.add_row(
-            member.name,
-            str(member.precision),
-            share,
-            size,
-            f"{parity.logits_error:.1e}",
-            f"{parity.gradient_error:.1e}",
+        manifest, parities = write_bundle(
+            recipe, trained, data, out, f"empir train {recipe.name} --out bundles/{out.name}"
         )
-    table.add_row("ensemble", "", f"[bold]{manifest.clean_accuracy:.2%}[/]", "", "", "")
-    console.print(table)
+    shutil.rmtree(_checkpoints(out))
+    console.print(_summary(manifest, parities, f"{out} (version {manifest.version})"))
     console.print(f"Serve it:  empir serve --bundles {out.parent} --default {out.name}")
 
 
@@ -139,6 +162,22 @@ def _show(bar: Progress, task: TaskID, progress: training.Progress) -> None:
         "" if progress.accuracy is None else f"  validation {progress.accuracy:.2%}"
     )
     bar.update(task, completed=done, total=total, now=now)
+
+
+def _summary(manifest: Manifest, parities: Sequence[Parity], title: str) -> Table:
+    table = Table("member", "precision", "test accuracy", "file", "classes", "logits", "gradients", title=title)
+    for member, parity in zip(manifest.members, parities, strict=True):
+        table.add_row(
+            member.name,
+            str(member.precision),
+            f"{member.clean_accuracy:.2%}",
+            f"{member.packed_bytes / 1000:.0f} kB",
+            f"all {parity.images:,} agree",
+            f"within {parity.logits_error:.0e}",
+            f"within {parity.gradient_error:.0e}",
+        )
+    table.add_row("ensemble", "", f"[bold]{manifest.clean_accuracy:.2%}[/]", "", "", "", "")
+    return table
 
 
 def _recipe_table() -> Table:

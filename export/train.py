@@ -57,7 +57,8 @@ def train_member(
 ) -> Trained:
     """Train `member`, or go on from `checkpoint`, which is written after every epoch.
 
-    Shuffling is seeded by member and epoch, so an interrupted run ends with the weights of an uninterrupted one.
+    Chance (the order of images, stochastic rounding) is seeded by member and epoch, so an interrupted run ends with
+    the weights of an uninterrupted one.
     `stop_after` ends early, after that many epochs. Raises TrainingError if the loss is not finite; the last
     checkpoint stays.
     """
@@ -65,8 +66,8 @@ def train_member(
     images, classes = torch.from_numpy(data.train.images), torch.from_numpy(data.train.classes)
     while state.epoch < (recipe.epochs if stop_after is None else min(stop_after, recipe.epochs)):
         start = time.monotonic()
-        generator = torch.Generator().manual_seed(member.seed * 1_000_003 + state.epoch)
-        batches = torch.randperm(len(data.train), generator=generator).split(recipe.batch_size)  # type: ignore[no-untyped-call]
+        torch.manual_seed(member.seed * 1_000_003 + state.epoch)
+        batches = torch.randperm(len(data.train)).split(recipe.batch_size)  # type: ignore[no-untyped-call]
         state.network.train()
         loss = 0.0
         for index, batch in enumerate(batches):
@@ -83,6 +84,7 @@ class _State:
 
     def __init__(self, recipe: Recipe, member: MemberRecipe, path: Path) -> None:
         torch.manual_seed(member.seed)
+        self.member = member.name
         self.network = recipe.network(Precision.parse(member.precision))
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=recipe.learning_rate)
         self.epoch, self.epochs, self.rate = 0, recipe.epochs, recipe.learning_rate
@@ -140,7 +142,8 @@ def _step(state: _State, images: Tensor, classes: Tensor, epoch: float) -> float
     loss = functional.cross_entropy(state.network(images), classes)
     if not torch.isfinite(loss):
         raise TrainingError(
-            f"the loss became {loss.item()} in epoch {epoch:.2f}; the last checkpoint is the epoch before"
+            f"member {state.member}: the loss became {loss.item()} in epoch {state.epoch + 1} of {state.epochs}; "
+            "the checkpoint of the epoch before it, if there is one, stays"
         )
     state.optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]

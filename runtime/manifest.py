@@ -104,6 +104,7 @@ class Detection(Part):
 class Provenance(Part):
     """Where the bundle comes from: enough to make it again."""
 
+    recipe: str
     command: str
     git_commit: str
     seed: int

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 import uvicorn
+from fastapi import FastAPI
 
 from service.app import create_app
 from service.catalog import Catalog
@@ -19,16 +20,20 @@ def serve(settings: Settings) -> None:
     """Load, listen, and serve until a signal ends it. Raises BundleError or OSError before anything listens."""
     listener = _listen(settings.host, settings.port)
     with listener:
-        app = create_app(settings, Catalog.load(settings))
-        config = uvicorn.Config(
-            app,
-            http=guarded(settings.header_timeout_s),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=DRAIN_S,
-        )
+        config = configure(create_app(settings, Catalog.load(settings)), settings)
         _Server(config, listener).run(sockets=[listener])
+
+
+def configure(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """uvicorn as this project runs it: guarded, and silent where the application logs itself."""
+    return uvicorn.Config(
+        app,
+        http=guarded(settings.header_timeout_s),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_S,
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:

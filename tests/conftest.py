@@ -1,5 +1,6 @@
 """Fixtures for all tests. Hypothesis repeats the same examples in every run."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,18 @@ from tests.toy_bundle import ToyBundle, write_toy_bundle
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
+
+
+NOT_SETTINGS = ("EMPIR_SKIP_NOTHING", "EMPIR_DATA_DIR")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside() -> Iterator[None]:
+    """Settings that the developer's shell has are not the tests'."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("EMPIR_") and name not in NOT_SETTINGS]:
+            patch.delenv(name)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -86,6 +86,7 @@ def toy_manifest(
         members=tuple(members),
         vote=Vote(rule="majority", tie_breaker=tie_breaker),
         provenance=Provenance(
+            recipe="toy",
             command="pytest",
             git_commit="none",
             seed=0,
