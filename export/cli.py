@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 import torch
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -165,16 +166,16 @@ def _show(bar: Progress, task: TaskID, progress: training.Progress) -> None:
 
 
 def _summary(manifest: Manifest, parities: Sequence[Parity], title: str) -> Table:
-    table = Table("member", "precision", "test accuracy", "file", "classes", "logits", "gradients", title=title)
+    table = Table("member", "", "accuracy", "file", "classes", "logits", "gradients", title=title, box=box.SIMPLE)
     for member, parity in zip(manifest.members, parities, strict=True):
         table.add_row(
             member.name,
             str(member.precision),
             f"{member.clean_accuracy:.2%}",
             f"{member.packed_bytes / 1000:.0f} kB",
-            f"all {parity.images:,} agree",
-            f"within {parity.logits_error:.0e}",
-            f"within {parity.gradient_error:.0e}",
+            f"{parity.images:,} equal",
+            f"± {parity.logits_error:.0e}",
+            f"± {parity.gradient_error:.0e}",
         )
     table.add_row("ensemble", "", f"[bold]{manifest.clean_accuracy:.2%}[/]", "", "", "", "")
     return table
