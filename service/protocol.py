@@ -20,6 +20,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._guard: asyncio.TimerHandle | None = None
+        self._refusal = ""
         self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -31,7 +32,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self._unread += len(data)
         super().data_received(data)
         if self._in_headers and self._unread > MOST_HEADER_BYTES and not self.transport.is_closing():
-            self.send_400_response(f"headers: expected at most {MOST_HEADER_BYTES} bytes")
+            self.send_400_response(f"headers: expected at most {MOST_HEADER_BYTES} bytes, got more")
+        self._bound_idleness()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -54,7 +56,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP request, or too much of one, as every other error is, and close."""
-        body = bytes(problem(400, "malformed", msg, "none").body)
+        body = bytes(problem(400, "malformed", self._refusal or msg, "none").body)
         head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: {len(body)}"
         self.transport.write(head.encode() + b"\r\nconnection: close\r\n\r\n" + body)
         self.transport.close()
@@ -62,6 +64,13 @@ class GuardedProtocol(HttpToolsProtocol):
     def _expect_headers(self) -> None:
         self._in_headers, self._headers, self._header_bytes, self._unread = True, 0, 0, 0
         self._guard = self.loop.call_later(self.header_timeout_s, self._too_slow)
+
+    def _bound_idleness(self) -> None:
+        """Any data ends uvicorn's keep-alive timer, also data that begins no request: line ends, or the rest of a body
+        whose request is answered already. Without a timer such a connection would stay for ever."""
+        answered = self.cycle is None or self.cycle.response_complete
+        if answered and self._guard is None and not self.transport.is_closing():
+            self._guard = self.loop.call_later(self.header_timeout_s, self._too_slow)
 
     def _stop_guard(self) -> None:
         if self._guard is not None:
@@ -75,10 +84,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def _count(self, size: int) -> None:
         self._header_bytes += size
         if self._headers > MOST_HEADERS or self._header_bytes > MOST_HEADER_BYTES:
+            self._refusal = f"headers: expected at most {MOST_HEADERS} and {MOST_HEADER_BYTES} bytes, got more"
             # uvicorn turns a parser's error into send_400_response and stops reading.
-            raise httptools.HttpParserError(
-                f"headers: expected at most {MOST_HEADERS} headers and {MOST_HEADER_BYTES} bytes, got more"
-            )
+            raise httptools.HttpParserError(self._refusal)
 
 
 def guarded(header_timeout_s: float) -> type[Any]:
