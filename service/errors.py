@@ -62,6 +62,8 @@ STATUS = {
     "deadline": 504,
 }
 HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
+REFUSALS = frozenset(STATUS) - {"no_quorum", "unavailable"}
+"""Codes of requests that were turned down; a closed set, so a metric's label."""
 RETRY_AFTER_S = {"queue_full": "1", "unavailable": "1"}
 
 
@@ -78,23 +80,33 @@ def problem(status: int, code: str, detail: str, request_id: str, headers: dict[
     return Response(orjson.dumps(body), status, headers, "application/problem+json")
 
 
+def code_of(error: Exception) -> str:
+    """The stable word for any exception."""
+    if isinstance(error, EmpirError):
+        return error.code
+    if isinstance(error, RequestValidationError):
+        return "invalid_value"
+    if isinstance(error, HTTPException):
+        return HTTP_CODES.get(error.status_code, "malformed")
+    return "internal"
+
+
 def answer_for(error: Exception, request_id: str) -> Response:
     """The answer for any exception; what is not ours or HTTP's is a 500 that gives nothing away."""
+    code = code_of(error)
     if isinstance(error, EmpirError):
-        status = STATUS.get(error.code, 500)
-        retry = RETRY_AFTER_S.get(error.code)
-        return problem(status, error.code, str(error), request_id, {"Retry-After": retry} if retry else None)
+        retry = RETRY_AFTER_S.get(code)
+        return problem(STATUS.get(code, 500), code, str(error), request_id, {"Retry-After": retry} if retry else None)
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         # Not the value itself: it may be NaN, which is no JSON, or very long.
-        return problem(422, "invalid_value", f"{first['loc'][-1]}: {first['msg']}", request_id)
+        return problem(422, code, f"{first['loc'][-1]}: {first['msg']}", request_id)
     if isinstance(error, HTTPException):
-        code = HTTP_CODES.get(error.status_code, "malformed")
         return problem(error.status_code, code, str(error.detail), request_id, dict(error.headers or {}))
-    return problem(500, "internal", "The server failed; its log has the cause under this request_id.", request_id)
+    return problem(500, code, "The server failed; its log has the cause under this request_id.", request_id)
 
 
 async def handle(request: Request, error: Exception) -> Response:
     """The one exception handler."""
-    request.state.code = getattr(error, "code", None)
+    request.state.code = code_of(error)
     return answer_for(error, request.state.request_id)

@@ -10,7 +10,7 @@ import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import BodyTooLarge, BodyTooSlow, MalformedRequest, answer_for
+from service.errors import REFUSALS, BodyTooLarge, BodyTooSlow, MalformedRequest, answer_for, code_of
 from service.metrics import Metrics
 from service.settings import Settings
 
@@ -51,8 +51,10 @@ class Edge:
         method = scope["method"] if scope["method"] in METHODS else "other"
         status = exchange.status or CLIENT_LEFT
         self._metrics.http_request_duration_seconds.labels(route, method, str(status)).observe(seconds)
-        if status in (400, 408, 413, 415, 422):
-            self._metrics.requests_rejected.labels(str(status)).inc()
+        if (code := exchange.code) is not None:
+            exchange.log["code"] = code
+            if code in REFUSALS:
+                self._metrics.requests_rejected.labels(code).inc()
         self._log.info(
             "request",
             request_id=exchange.request_id,
@@ -78,6 +80,12 @@ class _Exchange:
         given = next((value for name, value in self._headers if name == b"x-request-id"), b"")
         self.request_id = given.decode() if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {}).update(request_id=self.request_id, log=self.log)
+
+    @property
+    def code(self) -> str | None:
+        """The stable word for what went wrong, if anything did."""
+        code: str | None = self._scope["state"].get("code")
+        return code
 
     def check_head(self) -> None:
         """Raise MalformedRequest or BodyTooLarge for what the headers tell already; the connection is then closed."""
@@ -121,6 +129,7 @@ class _Exchange:
 
     async def answer(self, error: Exception) -> None:
         """Answer with a problem, outside the application."""
+        self._scope["state"]["code"] = code_of(error)
         await answer_for(error, self.request_id)(self._scope, self._receive, self.send)
 
     def _too_large(self) -> BodyTooLarge:

@@ -90,6 +90,7 @@ class ProbeProcess:
         self._process.start()
         theirs.close()
         if not self._pipe.poll(START_S):
+            self.close()  # or its greeting would be taken for the answer to a job
             raise Unavailable("the probe process did not start")
         self._pipe.recv()
         return self._pipe

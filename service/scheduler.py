@@ -31,13 +31,11 @@ class Scheduler:
         Raises QueueFull at once when too many wait, DeadlineExceeded when the answer is not there in time.
         """
         if self._running.locked() and self._waiting >= self._settings.queue:
-            self._metrics.requests_rejected.labels("queue_full").inc()
             raise QueueFull(f"{self._waiting} predictions are waiting already; try again shortly")
         try:
             async with asyncio.timeout(self._settings.deadline_ms / 1000):
                 return await self._run(served, images, mode)
         except TimeoutError as error:
-            self._metrics.requests_rejected.labels("deadline").inc()
             raise DeadlineExceeded(
                 f"no answer within {self._settings.deadline_ms:g} ms; the work was dropped"
             ) from error
@@ -52,11 +50,10 @@ class Scheduler:
             self._waiting -= 1
             self._metrics.queue_depth.set(self._waiting)
         waited = time.perf_counter() - start
-        try:
-            loop = asyncio.get_running_loop()
-            prediction = await loop.run_in_executor(self._threads, served.ensemble.predict, images, mode)
-        finally:
-            self._running.release()
+        # The core is free when the thread is done, which is later than the moment its caller gives up.
+        work = asyncio.get_running_loop().run_in_executor(self._threads, served.ensemble.predict, images, mode)
+        work.add_done_callback(lambda _: self._running.release())
+        prediction = await asyncio.shield(work)
         if mode == "quorum" and self._settings.audit_rate > self._chance.random():
             self._audit(served, images, prediction)
         return prediction, waited
