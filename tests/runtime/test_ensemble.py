@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from runtime.bundle import load_bundle
 from runtime.ensemble import Concurrency, Ensemble
 from runtime.errors import InvalidValue
 from runtime.manifest import Vote
 from runtime.member import Reason
 from runtime.prediction import Mode, Prediction
 from runtime.vote import NO_VOTE
+from tests.toy_bundle import ToyBundle
 from tests.toys import FP32, W2A4, ToyMember, numbered
 
 MODES: tuple[Mode, ...] = ("full", "quorum")
@@ -199,4 +201,16 @@ def test_average_is_the_mean_over_live_members_and_refuses_quorum() -> None:
     assert ensemble.predict(numbered(1)).verdict.tolist() == [NO_VOTE]
     with pytest.raises(InvalidValue, match=r"^mode: expected full, got quorum"):
         ensemble.predict(numbered(1), "quorum")
+    ensemble.close()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_bundle_at_work(toy: ToyBundle, mode: Mode) -> None:
+    ensemble = Ensemble.of_bundle(load_bundle(toy.folder))
+    ensemble.warm_up(toy.images[:1])
+    prediction = ensemble.predict(toy.images, mode)
+    assert prediction.verdict.tolist() == toy.classes.tolist()
+    assert not any(prediction.degraded(image) for image in range(len(toy.images)))
+    if mode == "quorum":
+        assert prediction.status[2].count("skipped") > len(toy.images) / 2 and prediction.seconds[2] == 0
     ensemble.close()
