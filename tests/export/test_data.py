@@ -104,8 +104,7 @@ def test_the_split_is_the_same_every_time_and_that_of_the_real_mnist_is_known() 
     assert (len(train), len(validation)) == (55_000, 5_000)
     assert not set(train.classes) & set(validation.classes)
     np.testing.assert_array_equal(again[1].classes, validation.classes)
-    expected = np.sort(np.random.default_rng(0).permutation(60_000)[:5_000])
-    np.testing.assert_array_equal(validation.classes, expected)
+    assert validation.classes[:8].tolist() == [9, 24, 49, 60, 65, 66, 72, 73]  # whatever NumPy's version
 
 
 def test_pixels_are_float32_of_0_to_1() -> None:

@@ -1,0 +1,152 @@
+"""export/cli.py: `empir train` on a terminal that is none."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Never
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from export import cli, train
+from export.data import DataError
+from export.recipes import RECIPES, Recipe
+from runtime.bundle import load_bundle
+
+Invoke = Callable[..., Result]
+
+
+@pytest.fixture
+def recipes(toy_recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> dict[str, Recipe]:
+    """The recipes of the command line: the toy alone."""
+    monkeypatch.setattr(cli, "RECIPES", found := {"toy": toy_recipe})
+    return found
+
+
+@pytest.fixture
+def empir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    """`empir ARGUMENTS` in an empty folder, on a wide page."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EMPIR_DATA_DIR", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    return lambda *arguments: CliRunner().invoke(cli.main, arguments)
+
+
+def data_that_raises(error: BaseException) -> Callable[[Path | None], Never]:
+    def data(data_dir: Path | None) -> Never:
+        raise error
+
+    return data
+
+
+@pytest.mark.parametrize("arguments", [["train", "--list"], ["train"]], ids=["--list", "no recipe"])
+def test_the_recipes_are_listed(arguments: Sequence[str], empir: Invoke) -> None:
+    result = empir(*arguments)
+    assert result.exit_code == 0
+    for recipe in RECIPES.values():
+        assert recipe.name in result.output and recipe.expected in result.output
+        assert ", ".join(member.precision for member in recipe.members) in result.output
+
+
+def test_an_unknown_recipe_is_refused_with_those_that_exist(empir: Invoke) -> None:
+    result = empir("train", "minst")
+    assert result.exit_code == 2
+    assert f"recipe: expected one of {', '.join(RECIPES)}, got minst" in result.output
+
+
+def test_a_recipe_becomes_a_bundle(empir: Invoke, recipes: dict[str, Recipe], tmp_path: Path) -> None:
+    result = empir("train", "toy", "--threads", "1")
+    assert result.exit_code == 0, result.output
+    manifest = load_bundle(tmp_path / "bundles" / "toy", gradients=True).manifest
+
+    assert "quadrants: 300 training, 60 validation, 90 test images" in result.output
+    assert manifest.clean_accuracy is not None and f"{manifest.clean_accuracy:.2%}" in result.output
+    for member in manifest.members:
+        assert f"{member.name} epoch 3/3: loss" in result.output
+        assert f"{member.packed_bytes / 1000:.0f} kB" in result.output
+    assert "empir serve --bundles bundles --default toy" in result.output
+    assert [path.name for path in (tmp_path / "bundles").iterdir()] == ["toy"]  # no checkpoints are left
+
+
+def test_a_bundle_is_replaced_only_by_force(empir: Invoke, recipes: dict[str, Recipe], tmp_path: Path) -> None:
+    out = tmp_path / "other"
+    assert empir("train", "toy", "--out", str(out)).exit_code == 0
+    before = (out / "bundle.json").read_bytes()
+
+    refused = empir("train", "toy", "--out", str(out))
+    assert refused.exit_code == 1
+    assert refused.output.startswith(f"Error: {out}: a bundle is there already")
+    assert (out / "bundle.json").read_bytes() == before
+
+    recipes["toy"] = dataclasses.replace(recipes["toy"], description="Another one.")
+    assert empir("train", "toy", "--out", str(out), "--force").exit_code == 0
+    assert load_bundle(out).manifest.description == "Another one."
+
+
+@pytest.mark.parametrize("name", ["photos", "My Bundle"])
+def test_a_folder_that_cannot_be_the_bundles_is_refused_before_any_data_is_read(
+    name: str, empir: Invoke, recipes: dict[str, Recipe], tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    recipes["toy"] = dataclasses.replace(recipes["toy"], data=data_that_raises(AssertionError("read")))
+    result = empir("train", "toy", "--out", str(tmp_path / name))
+    assert result.exit_code == 1
+    assert result.output.startswith(f"Error: {tmp_path / name}: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "expected"),
+    [
+        ([], {}, None),
+        (["--data-dir", "here"], {}, Path("here")),
+        ([], {"EMPIR_DATA_DIR": "there"}, Path("there")),
+        (["--data-dir", "here"], {"EMPIR_DATA_DIR": "there"}, Path("here")),
+    ],
+    ids=["cache", "option", "environment", "option and environment"],
+)
+def test_the_data_folder_reaches_the_recipe_and_its_error_the_user(
+    arguments: list[str],
+    environment: dict[str, str],
+    expected: Path | None,
+    empir: Invoke,
+    recipes: dict[str, Recipe],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Path | None] = []
+
+    def missing(data_dir: Path | None) -> Never:
+        asked.append(data_dir)
+        raise DataError("put the files there")
+
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    recipes["toy"] = dataclasses.replace(recipes["toy"], data=missing)
+    result = empir("train", "toy", *arguments)
+    assert (result.exit_code, result.output) == (1, "Error: put the files there\n")
+    assert asked == [expected]
+
+
+def test_after_an_interruption_the_same_command_goes_on(
+    empir: Invoke, recipes: dict[str, Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epochs = iter(range(10))
+    accuracy = train.accuracy
+
+    def interrupt(network: torch.nn.Module, split: object) -> float:
+        if next(epochs) == 4:  # the second one of the second member
+            raise KeyboardInterrupt
+        return accuracy(network, recipes["toy"].data(None).validation)
+
+    monkeypatch.setattr(train, "accuracy", interrupt)
+    result = empir("train", "toy")
+    assert result.exit_code == 130
+    assert "finished epochs are in bundles/toy.training. The same command goes on from there." in result.output
+    checkpoints = tmp_path / "bundles" / "toy.training"
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["fp32.pt", "w2a4.pt"]
+
+    result = empir("train", "toy")
+    assert result.exit_code == 0
+    assert "fp32 epoch" not in result.output and "w2a4 epoch 1/3" not in result.output
+    assert "w2a4 epoch 2/3" in result.output and "w8a8 epoch 1/3" in result.output
+    assert not checkpoints.exists()
