@@ -52,16 +52,19 @@ def joint(
     """The joint targeted goals: every way in which few members can turn the vote.
 
     For each other class (the `most_classes` likeliest by the clean `logits` [M, N, K]; only the target where there is
-    one), every smallest majority of members is pushed to that class together. Without a target also the split: the
-    tie-breaker leaves the label together with so many others that no majority is left for it.
+    one), every smallest coalition that decides for it is pushed there together: a majority, or half of an even number
+    of members with the tie-breaker among them. Without a target also the split: the tie-breaker leaves the label
+    together with so many others that no majority is left for it.
     """
     members, n_images, _n_classes = logits.shape
+    deciding = [s for s in combinations(range(members), (members + 1) // 2) if tie_breaker in s]
+    deciding += [s for s in combinations(range(members), members // 2 + 1) if tie_breaker not in s]
     rows: list[tuple[int, int, tuple[int, ...]]] = []
     for image in range(n_images):
         order = np.argsort(-logits[:, image].mean(axis=0))
         others = [int(c) for c in order if c != labels[image]][:most_classes]
         wanted = others if targets[image] == ANY_OTHER else [int(targets[image])]
-        rows += [(image, t, s) for t in wanted for s in combinations(range(members), members // 2 + 1)]
+        rows += [(image, t, s) for t in wanted for s in deciding]
         if targets[image] == ANY_OTHER and tie_breaker is not None:
             rest = [m for m in range(members) if m != tie_breaker]
             enough = members - members // 2 - 1
