@@ -4,26 +4,21 @@ import io
 import json
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 import uvicorn
 from fastapi import FastAPI
 
-from runtime.ensemble import Ensemble
-from runtime.manifest import Vote
-from runtime.member import Network
 from service.app import create_app
-from service.catalog import Catalog, Served
+from service.catalog import Catalog
 from service.logs import make_logger
 from service.server import configure
 from service.settings import Settings
 from service.state import State
-from tests.toys import toy_entry, toy_manifest
 
 HANG_S = 30.0
 """A wait is this long only if something is broken."""
@@ -39,10 +34,6 @@ class Live:
     lines: io.StringIO
 
     @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
     def state(self) -> State:
         state: State = self.app.state.empir
         return state
@@ -55,22 +46,25 @@ class Live:
         """Post a picture to /robustness-probe."""
         return self._post("/robustness-probe", picture, query)
 
-    def raw(self, *parts: bytes) -> bytes:
+    def connect(self) -> socket.socket:
+        """A connection of one's own."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=HANG_S)
+
+    def raw(self, data: bytes) -> bytes:
         """Everything that comes back for these bytes until the server closes the connection."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=HANG_S) as connection:
-            for part in parts:
-                connection.sendall(part)
-            return b"".join(iter(lambda: connection.recv(65536), b""))
+        with self.connect() as connection:
+            connection.sendall(data)
+            return until_closed(connection)
 
     def settle(self) -> None:
-        """Return when what is written after an answer, its log line and its measurements, is there.
+        """Return when what follows an answer, its log line and its measurements, is written.
 
-        The event loop serves this request after it has finished with the ones before.
+        The event loop takes up this request after it has finished with the ones that it has answered.
         """
         self.http.get("/health/live")
 
     def metric(self, name: str, **labels: str) -> float:
-        """A sample's value, once everything before is counted; 0 while there is no such sample."""
+        """A sample's value; 0 while there is no such sample."""
         self.settle()
         return self.state.metrics.registry.get_sample_value(name, labels) or 0.0
 
@@ -82,6 +76,10 @@ class Live:
 
     def _post(self, path: str, picture: bytes, query: dict[str, str]) -> httpx.Response:
         return self.http.post(path, params=query, content=picture, headers={"Content-Type": "image/png"})
+
+
+Start = Callable[..., Live]
+"""`start(catalog, **settings)` in a test: a server of the test's own."""
 
 
 @contextmanager
@@ -97,22 +95,27 @@ def live(settings: Settings, catalog: Catalog) -> Iterator[Live]:
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=HANG_S, trust_env=False) as client:
                 running = Live(app, port, client, lines)
-                running.settle()  # it listens already, and answers once it has started
+                running.settle()  # the socket listens already; this is answered once the application has started
                 yield running
         finally:
             server.should_exit = True
             thread.join()
 
 
-def bundle_catalog(folder: Path) -> Catalog:
-    """A catalog of the bundle in `folder` and its neighbours, this one the default."""
-    return Catalog.load(Settings(bundles=folder.parent, default=folder.name))
+def until_closed(connection: socket.socket) -> bytes:
+    """Everything that comes until the other side closes, which may be a reset where it had not read everything."""
+    parts = []
+    with suppress(ConnectionResetError):
+        while part := connection.recv(65536):
+            parts.append(part)
+    return b"".join(parts)
 
 
-def toy_catalog(*members: Network, rule: Literal["majority", "average"] = "majority") -> Catalog:
-    """A catalog of one bundle, `toy`, without files: 1 x 1 images, labels no and yes, the last member breaks ties."""
-    entries = [toy_entry(member.name, member.precision) for member in members]
-    manifest = toy_manifest(entries, members[-1].name, (1, 1, 1), ("no", "yes"))
-    manifest = manifest.model_copy(update={"vote": Vote(rule=rule, tie_breaker=members[-1].name)})
-    ensemble = Ensemble(members, manifest.vote, len(manifest.labels), concurrency="requests")
-    return Catalog([Served(manifest, Path("nowhere"), ensemble)], manifest.name)
+def problem_of(response: httpx.Response) -> dict[str, Any]:
+    """The problem in an answer, whose form is checked."""
+    assert response.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = response.json()
+    assert problem.keys() == {"type", "title", "status", "code", "detail", "request_id"}
+    assert problem["status"] == response.status_code
+    assert problem["request_id"] == response.headers["x-request-id"]
+    return problem

@@ -1,17 +1,18 @@
 """Servers and pictures for the tests of the service."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
+from runtime.images import encode_png
 from service.catalog import Catalog
 from service.probe_process import ProbeProcess
 from service.settings import Settings
-from tests.live import Live, bundle_catalog, live
+from tests.live import Live, Start, live
 from tests.toy_bundle import ToyBundle
-
-Start = Callable[..., Live]
+from tests.toy_catalog import bundle_catalog
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +24,7 @@ def server(toy: ToyBundle) -> Iterator[Live]:
 
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """Start a server of this test's own: `start(catalog, **settings)`; its probe process starts with the first probe."""
+    """Start a server of the test's own: `start(catalog, **settings)`. Its probe process waits for the first probe."""
 
     async def later(self: ProbeProcess) -> None:
         pass
@@ -31,7 +32,13 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     monkeypatch.setattr(ProbeProcess, "start", later)
     with ExitStack() as servers:
 
-        def begin(catalog: Catalog, **settings: object) -> Live:
-            return servers.enter_context(live(Settings(default="toy", **settings), catalog))  # type: ignore[arg-type]
+        def begin(catalog: Catalog, **settings: Any) -> Live:
+            return servers.enter_context(live(Settings(default="toy", **settings), catalog))
 
         yield begin
+
+
+@pytest.fixture(scope="session")
+def picture(toy: ToyBundle) -> bytes:
+    """An image of the toy bundle as PNG."""
+    return encode_png(toy.images[0])
