@@ -3,10 +3,11 @@
 import base64
 import binascii
 import json
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from runtime.errors import ImageError
@@ -35,19 +36,39 @@ async def image_bytes(request: Request) -> bytes:
 
 async def _from_form(request: Request) -> bytes:
     try:
-        form = request.form(max_files=2, max_fields=MOST_FIELDS, max_part_size=MOST_FIELD_BYTES)
-        async with form as fields:
-            files = [value for _, value in fields.multi_items() if isinstance(value, UploadFile)]
-            if len(files) != 1:
-                raise MalformedRequest(f"multipart: expected exactly one file, in the field `file`, got {len(files)}")
-            if any(not name for name, _ in fields.multi_items()):
-                raise MalformedRequest("multipart: expected a name for every field, got a field without one")
-            return await files[0].read()
-    except HTTPException as error:
-        detail = (
-            "expected exactly one file, in the field `file`, got several" if "files" in error.detail else error.detail
-        )
-        raise MalformedRequest(f"multipart: {detail}") from error
+        form = await _Form.of(request).parse()
+    except MultiPartException as error:
+        several = "expected exactly one file, in the field `file`, got several"
+        raise MalformedRequest(f"multipart: {several if 'files' in error.message else error.message}") from error
+    try:
+        files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+        if len(files) != 1:
+            raise MalformedRequest(f"multipart: expected exactly one file, in the field `file`, got {len(files)}")
+        if any(not name for name, _ in form.multi_items()):
+            raise MalformedRequest("multipart: expected a name for every field, got a field without one")
+        return await files[0].read()
+    finally:
+        await form.close()
+
+
+class _Form(MultiPartParser):
+    """Starlette's parser, which by itself takes a form without an end for a whole one."""
+
+    ended = False
+
+    @classmethod
+    def of(cls, request: Request) -> "_Form":
+        async def whole() -> AsyncGenerator[bytes, None]:
+            async for chunk in request.stream():
+                yield chunk
+            if not form.ended:  # raised inside parse(), which then closes the files that it has opened
+                raise MultiPartException("expected a closing boundary, got a form without an end")
+
+        form = cls(request.headers, whole(), max_files=2, max_fields=MOST_FIELDS, max_part_size=MOST_FIELD_BYTES)
+        return form
+
+    def on_end(self) -> None:
+        self.ended = True
 
 
 def _from_json(body: bytes) -> bytes:

@@ -29,5 +29,24 @@ def make_logger(settings: Settings, stream: TextIO = sys.stderr) -> structlog.ty
     return logger
 
 
+def adopt(logger: structlog.typing.FilteringBoundLogger) -> None:
+    """Let what libraries log, uvicorn above all, pass through `logger`, not bare to standard error."""
+    logging.getLogger().addHandler(_Adopted(logger))
+    logging.getLogger("python_multipart").setLevel(
+        logging.ERROR
+    )  # below: forms that are refused, which is said already
+
+
+class _Adopted(logging.Handler):
+    """Hands records over to a structured logger."""
+
+    def __init__(self, logger: structlog.typing.FilteringBoundLogger) -> None:
+        super().__init__(logging.WARNING)
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._logger.log(record.levelno, record.getMessage(), source=record.name, exc_info=record.exc_info)
+
+
 def _dumps(event: object, default: object = None) -> str:
     return orjson.dumps(event, default=str).decode()

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from service.app import create_app
 from service.catalog import Catalog
+from service.logs import adopt, make_logger
 from service.protocol import guarded
 from service.settings import Settings
 
@@ -20,7 +21,9 @@ def serve(settings: Settings) -> None:
     """Load, listen, and serve until a signal ends it. Raises BundleError or OSError before anything listens."""
     listener = _listen(settings.host, settings.port)
     with listener:
-        config = configure(create_app(settings, Catalog.load(settings)), settings)
+        log = make_logger(settings)
+        adopt(log)
+        config = configure(create_app(settings, Catalog.load(settings), log), settings)
         _Server(config, listener).run(sockets=[listener])
 
 
