@@ -39,9 +39,10 @@ class Edge:
         except ClientDisconnect:
             exchange.status = exchange.status or CLIENT_LEFT
         except Exception as error:
-            if exchange.status == 0:
+            begun = exchange.status != 0
+            if not begun:
                 await exchange.answer(error)
-            if exchange.status >= 500:
+            if begun or exchange.status >= 500:
                 self._log.error("failed", request_id=exchange.request_id, exc_info=error)
         finally:
             self._record(scope, exchange, time.perf_counter() - start)

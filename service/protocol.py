@@ -21,6 +21,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._guard: asyncio.TimerHandle | None = None
         self._refusal = ""
+        self._in_headers, self._unread = True, 0
         self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -54,6 +55,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._stop_guard()
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._in_headers, self._unread = True, 0  # whatever comes next belongs to the next request's headers
+
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP request, or too much of one, as every other error is, and close."""
         body = bytes(problem(400, "malformed", self._refusal or msg, "none").body)
@@ -62,7 +67,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _expect_headers(self) -> None:
-        self._in_headers, self._headers, self._header_bytes, self._unread = True, 0, 0, 0
+        self._headers, self._header_bytes = 0, 0
         self._guard = self.loop.call_later(self.header_timeout_s, self._too_slow)
 
     def _bound_idleness(self) -> None:
