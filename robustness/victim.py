@@ -17,6 +17,8 @@ Array = NDArray[np.float32]
 
 PART = 6
 """Images in one call of a gradient graph."""
+PATIENCE_MS = 3_600_000
+"""A slow machine is no successful attack: a member under attack is waited for; the attack has a budget of its own."""
 
 
 @dataclass
@@ -40,7 +42,7 @@ class Victim:
     @classmethod
     def of_bundle(cls, bundle: Bundle) -> "Victim":
         """Raises BundleError if the bundle was read without gradients, or a member has none."""
-        ensemble = Ensemble.of_bundle(bundle)
+        ensemble = Ensemble.of_bundle(bundle, member_deadline_ms=PATIENCE_MS)
         spec = bundle.manifest.input
         ensemble.warm_up(np.zeros((1, spec.channels, spec.height, spec.width), np.float32))
         return cls(ensemble, load_gradients(bundle))
