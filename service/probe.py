@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from robustness.parameters import ATTACKS, AttackParameters, plan
 from robustness.probe import ProbeReport
+from runtime.errors import InvalidValue
 from runtime.images import decode_image
 from service import openapi
 from service.bodies import image_bytes
@@ -51,6 +52,9 @@ async def robustness_probe(
     served = state.catalog.get(bundle)
     parameters = AttackParameters(attack, norm, eps, steps, step_size, restarts, label, target, seed, budget_ms)
     chosen = plan(parameters, served.manifest)  # refuse before anything is read or queued
+    if blind := [member.name for member in served.manifest.members if member.gradient_file is None]:
+        name = served.manifest.name
+        raise InvalidValue(f"bundle: expected one with gradient graphs, got {name!r}, which has none for {blind}")
     data = await image_bytes(request)
     image = await asyncio.to_thread(decode_image, data, served.manifest.input, state.settings.max_pixels)
     report = await state.probes.run(Job(served.folder, image, parameters))

@@ -1,0 +1,160 @@
+"""The probe process by itself: one job after the other, whatever becomes of callers and of the process."""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from robustness.parameters import AttackParameters
+from runtime.errors import BundleError, InvalidValue
+from service.errors import QueueFull, Unavailable
+from service.probe_process import Job, ProbeProcess
+from tests.live import HANG_S
+from tests.probe_jobs import Announced, exists, stopped
+from tests.toy_bundle import ToyBundle
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[asyncio.Runner]:
+    """The event loop that the process's callers share."""
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture(scope="module")
+def shared(loop: asyncio.Runner) -> Iterator[ProbeProcess]:
+    """A process with one place to wait."""
+    probes = ProbeProcess(places=1)
+    yield probes
+    probes.close()
+
+
+@pytest.fixture
+def probes(shared: ProbeProcess, loop: asyncio.Runner) -> ProbeProcess:
+    """The shared process, running."""
+    loop.run(shared.start())
+    return shared
+
+
+def job(toy: ToyBundle, eps: float = 0.1) -> Job:
+    """A short attack, which can be told by its eps."""
+    return Job(toy.folder, toy.images[:1], AttackParameters(eps=eps, steps=1, budget_ms=1))
+
+
+def announced(job: Job) -> Announced:
+    """The job, which says when it is sent."""
+    return Announced(job.folder, job.image, job.parameters, threading.Event())
+
+
+async def sent(job: Announced) -> None:
+    """Return when the job is sent."""
+    assert await asyncio.to_thread(job.sent.wait, HANG_S)
+
+
+def test_there_is_no_process_before_it_is_needed_and_none_after_the_end(loop: asyncio.Runner) -> None:
+    probes = ProbeProcess(places=0)
+    assert probes.pid is None
+    loop.run(probes.start())
+    pid = probes.pid
+    assert pid is not None
+    loop.run(probes.start())
+    assert probes.pid == pid
+    probes.close()
+    assert probes.pid is None
+    assert not exists(pid)
+    probes.close()
+
+
+def test_jobs_run_in_one_other_process_without_torch(
+    probes: ProbeProcess, loop: asyncio.Runner, toy: ToyBundle
+) -> None:
+    pid = probes.pid
+    for eps in (0.1, 0.2):
+        assert loop.run(probes.run(job(toy, eps))).attack.eps == eps
+    assert pid is not None
+    assert probes.pid == pid != os.getpid()
+    theirs, ours = (Path(f"/proc/{process}/maps").read_text() for process in (pid, "self"))
+    assert "onnxruntime" in theirs and "libtorch" not in theirs
+    assert "libtorch" in ours  # so it would be seen
+
+
+def test_what_a_job_raises_reaches_its_caller_and_no_other(
+    probes: ProbeProcess, loop: asyncio.Runner, toy: ToyBundle
+) -> None:
+    with pytest.raises(InvalidValue, match="steps: expected 1 to 1000"):
+        loop.run(probes.run(Job(toy.folder, toy.images[:1], AttackParameters(steps=0))))
+    with pytest.raises(BundleError, match=r"nowhere/bundle\.json"):
+        loop.run(probes.run(Job(Path("nowhere"), toy.images[:1], AttackParameters())))
+    assert loop.run(probes.run(job(toy))).attack.eps == 0.1
+
+
+def test_a_caller_that_leaves_does_not_leave_its_answer_to_the_next(
+    probes: ProbeProcess, loop: asyncio.Runner, toy: ToyBundle
+) -> None:
+    async def main() -> None:
+        first = announced(job(toy, 0.1))
+        with stopped(probes):
+            leaving = asyncio.create_task(probes.run(first))
+            await sent(first)
+            leaving.cancel()
+            with suppress(asyncio.CancelledError):
+                await leaving
+            also_leaving = asyncio.create_task(probes.run(job(toy, 0.2)))
+            await asyncio.sleep(0)
+            also_leaving.cancel()  # while it waits
+            with suppress(asyncio.CancelledError):
+                await also_leaving
+            waiting = asyncio.create_task(probes.run(job(toy, 0.3)))
+            await asyncio.sleep(0)
+            with pytest.raises(QueueFull, match="1 probes are waiting already"):
+                await probes.run(job(toy, 0.4))
+        assert (await waiting).attack.eps == 0.3
+        assert (await probes.run(job(toy, 0.5))).attack.eps == 0.5
+
+    loop.run(main())
+
+
+def test_a_process_that_is_killed_is_replaced(probes: ProbeProcess, loop: asyncio.Runner, toy: ToyBundle) -> None:
+    async def main() -> None:
+        before = probes.pid
+        first = announced(job(toy))
+        with stopped(probes) as pid:
+            killed = asyncio.create_task(probes.run(first))
+            await sent(first)
+            waiting = asyncio.create_task(probes.run(job(toy, 0.2)))
+            os.kill(pid, signal.SIGKILL)
+            with pytest.raises(Unavailable, match="ended and is being replaced"):
+                await killed
+        assert (await waiting).attack.eps == 0.2
+        assert probes.pid not in (None, before)
+
+    loop.run(main())
+
+
+def test_a_process_that_hangs_is_replaced(
+    probes: ProbeProcess, loop: asyncio.Runner, toy: ToyBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with stopped(probes) as pid, monkeypatch.context() as patch:
+        patch.setattr("service.probe_process.GRACE_S", 0.01)
+        with pytest.raises(Unavailable, match="hung and is being replaced"):
+            loop.run(probes.run(job(toy)))
+    assert not exists(pid)
+    assert loop.run(probes.run(job(toy, 0.2))).attack.eps == 0.2
+
+
+def test_a_process_that_does_not_start_in_time_is_no_answer_to_the_next_job(
+    loop: asyncio.Runner, toy: ToyBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probes = ProbeProcess(places=0)
+    with monkeypatch.context() as patch:
+        patch.setattr("service.probe_process.START_S", 0)
+        with pytest.raises(Unavailable, match="did not start"):
+            loop.run(probes.run(job(toy)))
+    assert probes.pid is None
+    assert loop.run(probes.run(job(toy, 0.2))).attack.eps == 0.2
+    probes.close()
