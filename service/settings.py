@@ -13,7 +13,7 @@ from runtime.prediction import Mode
 class Settings(BaseSettings):
     """Frozen; each field is the variable `EMPIR_<FIELD>`."""
 
-    model_config = SettingsConfigDict(env_prefix="EMPIR_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="EMPIR_", frozen=True, extra="ignore", allow_inf_nan=False)
 
     host: str = "127.0.0.1"
     """Address to listen on. Without a proxy that checks keys, leave it on this machine."""
