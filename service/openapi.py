@@ -62,7 +62,7 @@ _ANSWER = {
     "class_index": 7,
     "confidence": 0.998,
     "agreement": 1.0,
-    "suspicious": None,
+    "suspicious": False,  # FastAPI leaves a null out
     "degraded": False,
     "mode": "full",
     "votes": {"7": 3},

@@ -29,6 +29,7 @@ async def predict(request: Request) -> Response:
     """Classify an image: the voted label, and each member's own vote, confidence and time.
 
     The image is a multipart `file`, a raw `image/*` body, or JSON `{"image": "<base64>"}`.
+    `suspicious` is null where the bundle has no threshold for it.
     """
     start = time.perf_counter()
     state: State = request.app.state.empir
