@@ -7,9 +7,10 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel
 
-from robustness.goals import ANY_OTHER, Goals, joint, whole_ensemble
+from robustness.coalitions import coalitions
+from robustness.goals import ANY_OTHER, as_asked, every_class
 from robustness.gradient_attacks import climb
-from robustness.losses import Loss, mean_probability, smallest_margin
+from robustness.losses import Loss, joint_margin, mean_probability
 from robustness.norms import NORMS
 from robustness.parameters import AttackParameters, Plan, plan
 from robustness.victim import Array, Spent, Victim
@@ -143,11 +144,9 @@ def _attack(
     generator = np.random.default_rng(chosen.seed)
     labels = np.array([label])
     targets = np.array([ANY_OTHER if chosen.target is None else chosen.target])
-    temperatures = victim.temperatures
-    tie_breaker = victim.ensemble.tie_breaker
-    stages: list[tuple[str, Loss, Goals]] = [
-        ("mean_probability", mean_probability(temperatures), whole_ensemble(labels, targets, victim.n_members)),
-        ("joint_targeted", smallest_margin(temperatures), joint(labels, targets, clean.logits, tie_breaker)),
+    stages = [
+        ("mean_probability", mean_probability(victim.temperatures), as_asked(labels, targets)),
+        (*_joint_loss(victim), every_class(labels, targets, clean.logits)),
     ]
 
     def out_of_time() -> bool:
@@ -163,6 +162,14 @@ def _attack(
         if out_of_time():
             return None, losses, False
     return None, losses, True
+
+
+def _joint_loss(victim: Victim) -> tuple[str, Loss]:
+    """The loss that is climbed to each class in turn; an average has no coalitions."""
+    tie_breaker = victim.ensemble.tie_breaker
+    if tie_breaker is None or victim.ensemble.vote.rule == "average":
+        return "targeted_mean_probability", mean_probability(victim.temperatures)
+    return "joint_targeted", joint_margin(victim.temperatures, coalitions(victim.n_members, tie_breaker))
 
 
 def _smallest(victim: Victim, image: Array, adversarial: Array, label: int, chosen: Plan) -> float:
