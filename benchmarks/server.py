@@ -1,0 +1,107 @@
+"""The server process: start, memory, and what HTTP adds to a prediction."""
+
+import http.client
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psutil
+
+from benchmarks.context import ROOT, Context
+from benchmarks.figure import Figure, spread
+from runtime.ensemble import Ensemble
+from runtime.images import decode_image
+
+STARTS = 5
+REQUESTS = 1000
+ROUNDS = 5
+MOST_START_S, MOST_MEMORY_MB, MOST_ADDED_MS = 1.5, 160, 0.6
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that answers."""
+
+    process: psutil.Process
+    connection: http.client.HTTPConnection
+    start_s: float
+
+
+def start(context: Context) -> list[Figure]:
+    """From the process's start to a 200 of /health/ready."""
+    times = []
+    for _ in range(STARTS):
+        with _server(context) as server:
+            times.append(server.start_s)
+    good = statistics.median(times) <= MOST_START_S
+    return [Figure("server: start to ready", "at most 1.5 s", f"{spread(times)} s", good)]
+
+
+def memory(context: Context) -> list[Figure]:
+    """Resident memory after 1,000 predictions and one probe; the probe process beside it."""
+    with _server(context) as server:
+        _post(server, "/robustness-probe", context.samples[7])
+        for index in range(REQUESTS):
+            _post(server, "/predict", context.samples[index % len(context.samples)])
+        main = server.process.memory_info().rss / 1e6
+        beside = [child.memory_info().rss / 1e6 for child in server.process.children(recursive=True)]
+    text = f"{main:.0f} MB (probe process: {max(beside, default=0):.0f} MB)"
+    return [Figure("memory after 1,000 predictions", "at most 160 MB", text, main <= MOST_MEMORY_MB)]
+
+
+def added(context: Context) -> list[Figure]:
+    """p50 of POST /predict as one client sees it, less p50 of decode and predict in this process, in turn."""
+    ensemble = Ensemble.of_bundle(context.bundle)
+    spec = context.bundle.manifest.input
+    differences = []
+    with _server(context) as server:
+        for _ in range(ROUNDS):
+            bodies = [context.samples[i % len(context.samples)] for i in range(REQUESTS)]
+            here = [_timed(lambda body=body: ensemble.predict(decode_image(body, spec))) for body in bodies]
+            there = [_timed(lambda body=body: _post(server, "/predict", body)) for body in bodies]
+            differences.append(1000 * (statistics.median(there) - statistics.median(here)))
+    good = statistics.median(differences) <= MOST_ADDED_MS
+    return [Figure("/predict adds to the in-process time, p50", "at most 0.6 ms", f"{spread(differences)} ms", good)]
+
+
+@contextmanager
+def _server(context: Context) -> Iterator[Running]:
+    """A server of its own on a free port, without its log."""
+    environment = {**os.environ, "EMPIR_BUNDLES": str(context.bundle_dir.parent), "EMPIR_LOG_FORMAT": "json"}
+    command = [sys.executable, "-m", "service", "serve", "--port", "0"]
+    begun = time.perf_counter()
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().split("http://")[1].split()[0]
+        connection = http.client.HTTPConnection(address, timeout=60)
+        connection.request("GET", "/health/ready")
+        assert connection.getresponse().read() == b'{"status":"ready"}'
+        yield Running(psutil.Process(process.pid), connection, time.perf_counter() - begun)
+        connection.close()
+    finally:
+        process.terminate()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _post(server: Running, path: str, body: bytes) -> None:
+    server.connection.request("POST", path, body, {"Content-Type": "image/png"})
+    answer = json.loads(server.connection.getresponse().read())
+    assert "status" not in answer, answer
+
+
+def _timed(call: object) -> float:
+    assert callable(call)
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun
