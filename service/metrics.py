@@ -1,12 +1,18 @@
 """Prometheus metrics of the server, in a registry that is passed in. Seconds, base units, closed sets of labels."""
 
+from typing import get_args
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from runtime.manifest import Manifest
-from runtime.prediction import Prediction
+from runtime.prediction import Mode, Prediction
 from runtime.vote import NO_VOTE
 
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+OUTCOMES = ("unanimous", "majority", "tie_break", "no_quorum")
+REASONS = ("error", "nonfinite", "deadline")
+STAGES = ("decode", "queue", "inference", "vote")
+MODES: tuple[Mode, ...] = get_args(Mode)
 SHARES = (0.2, 0.25, 1 / 3, 0.4, 0.5, 0.6, 2 / 3, 0.75, 0.8, 1.0)
 
 
@@ -90,35 +96,52 @@ class Metrics:
             ["bundle", "result"],
             registry=registry,
         )
+        self.bundles: dict[str, BundleMetrics] = {}
 
-    def bundle(self, manifest: Manifest) -> None:
-        """Announce a bundle, and bring its series into being at 0, so that rates are right from the first event."""
+    def announce(self, manifest: Manifest) -> None:
+        """Say that a bundle is served; from now on it is in `bundles`, by name."""
         members = ",".join(f"{member.name}:{member.precision}" for member in manifest.members)
         self.bundle_info.labels(manifest.name, manifest.version, members).set(1)
-        for outcome in ("unanimous", "majority", "tie_break", "no_quorum"):
-            self.predictions.labels(manifest.name, outcome)
-        for member in manifest.members:
-            self.member_skipped.labels(manifest.name, member.name)
-            for reason in ("error", "nonfinite", "deadline"):
-                self.member_failures.labels(manifest.name, member.name, reason)
-        for result in ("agreement", "dissent"):
-            self.audit.labels(manifest.name, result)
+        self.bundles[manifest.name] = BundleMetrics(self, manifest)
 
-    def prediction(self, manifest: Manifest, prediction: Prediction, mode: str) -> None:
-        """Count one image's prediction."""
-        name = manifest.name
-        self.batch_size.observe(1)
-        self.predictions.labels(name, outcome_of(prediction)).inc()
+
+class BundleMetrics:
+    """The series of one bundle, looked up once: at 0 from the start, so that rates are right from the first event."""
+
+    def __init__(self, metrics: Metrics, manifest: Manifest) -> None:
+        name, members = manifest.name, manifest.members
+        self._batch_size = metrics.batch_size
+        self._outcomes = {outcome: metrics.predictions.labels(name, outcome) for outcome in OUTCOMES}
+        self._agreement = {mode: metrics.agreement.labels(name, mode) for mode in MODES}
+        self._skipped = [metrics.member_skipped.labels(name, m.name) for m in members]
+        self._seconds = [
+            metrics.member_inference_duration_seconds.labels(name, m.name, str(m.precision)) for m in members
+        ]
+        self._failures = [
+            {reason: metrics.member_failures.labels(name, m.name, reason) for reason in REASONS} for m in members
+        ]
+        self._audit = {result: metrics.audit.labels(name, result) for result in ("agreement", "dissent")}
+        self._stages = {stage: metrics.stage_duration_seconds.labels(stage) for stage in STAGES}
+
+    def predicted(self, prediction: Prediction, mode: Mode, stages: dict[str, float]) -> None:
+        """Count one image's prediction, and the seconds of each stage."""
+        self._batch_size.observe(1)
+        self._outcomes[outcome_of(prediction)].inc()
         if prediction.verdict[0] != NO_VOTE:
-            self.agreement.labels(name, mode).observe(prediction.agreement(0))
-        for member, status, seconds in zip(manifest.members, prediction.status, prediction.seconds, strict=True):
+            self._agreement[mode].observe(prediction.agreement(0))
+        for index, (status, seconds) in enumerate(zip(prediction.status, prediction.seconds, strict=True)):
             if status[0] == "skipped":
-                self.member_skipped.labels(name, member.name).inc()
+                self._skipped[index].inc()
                 continue
-            precision = str(member.precision)
-            self.member_inference_duration_seconds.labels(name, member.name, precision).observe(seconds)
+            self._seconds[index].observe(seconds)
             if status[0] != "ok":
-                self.member_failures.labels(name, member.name, status[0]).inc()
+                self._failures[index][status[0]].inc()
+        for stage, seconds in stages.items():
+            self._stages[stage].observe(seconds)
+
+    def audited(self, dissent: bool) -> None:
+        """Count one audit."""
+        self._audit["dissent" if dissent else "agreement"].inc()
 
 
 def outcome_of(prediction: Prediction) -> str:
@@ -126,8 +149,8 @@ def outcome_of(prediction: Prediction) -> str:
     verdict = prediction.verdict[0]
     if verdict == NO_VOTE:
         return "no_quorum"
-    votes = prediction.votes[:, 0]
-    for_it = int((votes == verdict).sum())
-    if for_it == int((votes != NO_VOTE).sum()):
+    votes = prediction.votes[:, 0].tolist()
+    for_it = votes.count(verdict)
+    if for_it == len(votes) - votes.count(NO_VOTE):
         return "unanimous"
     return "majority" if 2 * for_it > len(votes) else "tie_break"

@@ -42,15 +42,13 @@ async def predict(request: Request) -> Response:
     image = await asyncio.to_thread(decode_image, *decode) if len(data) > LARGE_BODY else decode_image(*decode)
     decoded = time.perf_counter()
     prediction, waited = await state.scheduler.predict(served, image, mode)
-    state.metrics.prediction(served.manifest, prediction, mode)
     stages = {
         "decode": decoded - decoding,
         "queue": waited,
         "inference": prediction.inference_seconds,
         "vote": prediction.vote_seconds,
     }
-    for stage, seconds in stages.items():
-        state.metrics.stage_duration_seconds.labels(stage).observe(seconds)
+    state.metrics.bundles[served.manifest.name].predicted(prediction, mode, stages)
     request.state.log.update(bundle=served.manifest.name, mode=mode, **_logged(served, prediction))
     document = answer(served.manifest, prediction, mode)
     document["latency_ms"] = {name: milliseconds(seconds) for name, seconds in stages.items()}

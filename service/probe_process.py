@@ -3,7 +3,9 @@
 import asyncio
 import multiprocessing
 import os
+import signal
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,7 +89,13 @@ class ProbeProcess:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=serve_probes, args=(theirs,), name="empir-probe", daemon=True)
-        self._process.start()
+        resource_tracker.ensure_running()  # start() would do so, and would unblock SIGINT in passing
+        # The process inherits this thread's mask: Ctrl-C reaches the server alone, which then ends the process.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
         if not self._pipe.poll(START_S):
             self.close()  # or its greeting would be taken for the answer to a job
@@ -131,5 +139,5 @@ def serve_probes(pipe: Connection) -> None:
                 pipe.send(error)
             except (MemoryError, ArithmeticError, RuntimeError, ValueError) as error:
                 pipe.send(EmpirError(f"the probe failed: {type(error).__name__}: {error}"))
-    except (EOFError, KeyboardInterrupt, BrokenPipeError):
+    except (EOFError, BrokenPipeError):
         pass

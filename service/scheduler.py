@@ -70,7 +70,7 @@ class Scheduler:
         async with self._running:  # a semaphore is fair: whoever waits already goes first
             loop = asyncio.get_running_loop()
             dissent = await loop.run_in_executor(self._threads, served.ensemble.dissent, images, prediction)
-        self._metrics.audit.labels(served.manifest.name, "dissent" if dissent else "agreement").inc()
+        self._metrics.bundles[served.manifest.name].audited(dissent)
 
     def close(self) -> None:
         for task in self._audits:

@@ -1,6 +1,7 @@
 """The server process: a socket, uvicorn, and a word to the person who started it."""
 
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -24,7 +25,8 @@ def serve(settings: Settings) -> None:
         log = make_logger(settings)
         adopt(log)
         config = configure(create_app(settings, Catalog.load(settings), log), settings)
-        _Server(config, listener).run(sockets=[listener])
+        with suppress(KeyboardInterrupt):  # Ctrl-C, after everything has ended as it should
+            _Server(config, listener).run(sockets=[listener])
 
 
 def configure(app: FastAPI, settings: Settings) -> uvicorn.Config:
