@@ -12,7 +12,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from runtime.errors import EmpirError
 from service import health, predict, probe
@@ -64,13 +65,21 @@ def create_app(
         title="EMPIR Serve", version=_version(), description=DESCRIPTION, lifespan=lifespan, redoc_url=None
     )
     # The same handler twice: FastAPI's route documents it, Starlette's, found first, spares each request its overhead.
-    app.router.routes.append(Route("/predict", predict.predict, methods=["POST"], include_in_schema=False))
+    app.router.routes.append(_NamedRoute("/predict", predict.predict, methods=["POST"], include_in_schema=False))
     for router in (predict.router, probe.router, health.router):
         app.include_router(router)
     for kind in (EmpirError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, handle)
     app.add_middleware(Edge, settings=settings, metrics=metrics, log=logger)
     return app
+
+
+class _NamedRoute(Route):
+    """Starlette's route; like FastAPI's, it leaves itself in the scope, where the edge finds its path."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, child_scope = super().matches(scope)
+        return match, {**child_scope, "route": self}
 
 
 def _version() -> str:

@@ -2,13 +2,18 @@
 
 import os
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from tests.live import HANG_S
+
+ROOT = Path(__file__).parents[1]
 
 
 def program(name: str) -> str:
@@ -22,16 +27,40 @@ def program(name: str) -> str:
     pytest.skip(reason)
 
 
+def environment() -> dict[str, str]:
+    """A process's environment: this one's, with one thread for each library."""
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
 @contextmanager
-def running(command: Sequence[str], **variables: str) -> Iterator[subprocess.Popen[str]]:
-    """A process, its output and errors in pipes as text, which does not outlive the block."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
+def running(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+    """A process in a group of its own, in the repository, its output in pipes; none of the group outlives the block."""
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        command,
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as process:
         try:
             yield process
         finally:
             if process.poll() is None:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
             process.communicate(timeout=HANG_S)
+
+
+def served(bundle: Path, *flags: str) -> Sequence[str]:
+    """The command that serves a bundle and its neighbours on a free port."""
+    where = ("--bundles", str(bundle.parent), "--default", bundle.name)
+    return [sys.executable, "-m", "service", "serve", "--port", "0", *where, *flags]
+
+
+def greeting(process: subprocess.Popen[str]) -> list[str]:
+    """The server's first words: its address, an empty line, two commands to copy."""
+    assert process.stdout is not None
+    lines = [process.stdout.readline().strip() for _ in range(4)]
+    assert lines[0], process.communicate(timeout=HANG_S)
+    return lines
