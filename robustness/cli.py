@@ -5,20 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
 from robustness.parameters import ATTACKS, AttackParameters
-from robustness.probe import ProbeReport, View, probe
+from robustness.probe import probe
+from robustness.probe_report import ProbeReport, View
 from robustness.victim import Victim
 from runtime.cli import bundle_options, open_bundle, read_image
 from runtime.errors import EmpirError
-from runtime.images import decode_image
-from runtime.manifest import Input
+from runtime.images import decode_image, decode_pixels
 from runtime.terminal import picture
 
+WIDE = 96
 SENTENCES = {
     "broken": ("broken", "bold red"),
     "not_broken_within_budget": ("not broken within the budget (that is not the same as robust)", "bold green"),
@@ -70,7 +70,8 @@ def probe_command(image: Path, bundle: str, bundles: Path, save: Path | None, as
     if as_json:
         click.echo(report.model_dump_json())
     else:
-        Console().print(_shown(report, opened.manifest.input))
+        console = Console()
+        console.print(show(report, opened.manifest.input.channels, console))
 
 
 def _save(report: ProbeReport, folder: Path) -> None:
@@ -79,7 +80,8 @@ def _save(report: ProbeReport, folder: Path) -> None:
         (folder / f"{name}.png").write_bytes(base64.b64decode(png))
 
 
-def _shown(report: ProbeReport, spec: Input) -> Group:
+def show(report: ProbeReport, channels: int, console: Console) -> Group:
+    """The report for people: image, change and adversarial image side by side, and every member before and after."""
     attack, (sentence, style) = report.attack, SENTENCES[report.outcome]
     ball = f"{attack.norm} eps {attack.eps:.4g}"
     effort = f"{attack.steps} steps of {attack.step_size:.3g}, {attack.restarts} start{'s' * (attack.restarts > 1)}"
@@ -90,13 +92,13 @@ def _shown(report: ProbeReport, spec: Input) -> Group:
     if report.smallest_eps is not None:
         lines.append(Text(f"along this direction it falls from {attack.norm} {report.smallest_eps:.3f} on"))
     lines += [Text(f"note: {warning}", "yellow") for warning in report.warnings]
-    return Group(_pictures(report, spec), Text(), _members(report), Text(), *lines)
+    return Group(_pictures(report, channels, console), Text(), _members(report), Text(), *lines)
 
 
-def _pictures(report: ProbeReport, spec: Input) -> Table:
-    plain = spec.model_copy(update={"invert": "never"})
-    shown = {name: decode_image(base64.b64decode(png), plain) for name, png in report.images}
-    grid = Table.grid(padding=(0, 3))
+def _pictures(report: ProbeReport, channels: int, console: Console) -> Table:
+    shown = {name: decode_pixels(base64.b64decode(png), channels) for name, png in report.images}
+    gap = 3 if console.width >= WIDE else 1
+    grid = Table.grid(padding=(0, gap))
     change = "" if report.perturbation is None else f" (up to {report.perturbation.linf:.3f})"
     after = report.adversarial or report.clean
     grid.add_row(
@@ -104,7 +106,9 @@ def _pictures(report: ProbeReport, spec: Input) -> Table:
         Text(f"change{change}", "dim"),
         Text.assemble(("attacked: ", "dim"), _said(after)),
     )
-    grid.add_row(*(picture(np.asarray(shown[name][0])) for name in ("original", "perturbation", "adversarial")))
+    columns, colour = (console.width - 2 * gap) // 3, console.color_system is not None
+    names = ("original", "perturbation", "adversarial")
+    grid.add_row(*(picture(shown[name], colour=colour, columns=min(columns, 64)) for name in names))
     return grid
 
 

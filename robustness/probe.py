@@ -2,254 +2,183 @@
 
 import base64
 import time
-from typing import Literal
+from dataclasses import dataclass, field
 
 import numpy as np
-from pydantic import BaseModel
+from numpy.typing import NDArray
 
 from robustness.coalitions import coalitions
-from robustness.goals import ANY_OTHER, as_asked, every_class
+from robustness.goals import ANY_OTHER, Goals, as_asked, every_class
 from robustness.gradient_attacks import climb
 from robustness.losses import Loss, joint_margin, mean_probability
 from robustness.norms import NORMS
 from robustness.parameters import AttackParameters, Plan, plan
+from robustness.probe_report import THREAT_MODEL, Attack, MemberView, Outcome, Perturbation, Pictures, ProbeReport, View
 from robustness.victim import Array, Spent, Victim
-from runtime.errors import NoQuorum
 from runtime.images import encode_png
-from runtime.manifest import Manifest, Precision
+from runtime.manifest import Manifest
 from runtime.prediction import Prediction
 from runtime.vote import NO_VOTE
-
-Outcome = Literal["broken", "not_broken_within_budget", "wrong_before_attack"]
-
-THREAT_MODEL = "white-box, adaptive: the attacker has every member's weights and knows the vote"
-
-
-class Attack(BaseModel):
-    """The attack that was run, with every hyperparameter."""
-
-    name: str
-    norm: str
-    eps: float
-    steps: int
-    step_size: float
-    restarts: int
-    random_start: bool
-    label: int
-    target: int | None
-    seed: int
-    budget_ms: int
-    losses: list[str]
-
-
-class View(BaseModel):
-    """What the ensemble says of one image; label and class_index are null without a quorum."""
-
-    label: str | None
-    class_index: int | None
-    confidence: float | None
-    agreement: float | None
-    suspicious: bool | None = None
-
-
-class Perturbation(BaseModel):
-    """The size of the change: pixels changed, Euclidean length, largest change; pixels are in [0, 1]."""
-
-    l0: int
-    l2: float
-    linf: float
-
-
-class MemberView(BaseModel):
-    """One member under attack. `margin` is its logit of the label less its largest other one: below 0 it is wrong."""
-
-    name: str
-    precision: Precision
-    label_before: str | None
-    label_after: str | None
-    flipped: bool
-    margin_before: float | None
-    margin_after: float | None
-    gradient_norm: float
-
-
-class Pictures(BaseModel):
-    """PNG in base64. `perturbation`: grey is no change; the largest change is white or black."""
-
-    original: str
-    adversarial: str
-    perturbation: str
-
-
-class ProbeReport(BaseModel):
-    """What an attack on one image found."""
-
-    outcome: Outcome
-    confirmed_on_served: bool
-    threat_model: str
-    attack: Attack
-    clean: View
-    adversarial: View | None
-    perturbation: Perturbation | None
-    smallest_eps: float | None
-    """The smallest norm, along the direction found, at which the served vote falls; a smaller one may exist."""
-    queries: int
-    gradient_calls: int
-    time_ms: float
-    members: list[MemberView]
-    warnings: list[str]
-    images: Pictures
 
 
 def probe(victim: Victim, manifest: Manifest, image: Array, parameters: AttackParameters) -> ProbeReport:
     """Attack `image`, float32 [1, C, H, W] in [0, 1].
 
-    First the mean probability of all members, then every joint targeted goal. Raises InvalidValue for a parameter that
-    is out of range, NoQuorum if the clean image has no verdict and no label is given.
+    First the mean probability of all members is climbed, then, if the vote holds, the joint margin to every other
+    class. Raises InvalidValue for a parameter that is out of range.
     """
     chosen = plan(parameters, manifest)
     start = time.perf_counter()
     victim.spent = Spent()
     clean = victim.predict(image)
     label = int(clean.verdict[0]) if chosen.label is None else chosen.label
-    if label == NO_VOTE:
-        raise NoQuorum(f"label: expected one, because the image has no verdict to attack: {clean.details}")
-    warnings: list[str] = []
+    run = _Run(victim, manifest, image, chosen, clean, label, start)
     if label == chosen.target:
-        warnings.append("the target is the label: there is nothing to attack")
-    outcome: Outcome = "wrong_before_attack"
-    adversarial: Array | None = None
-    losses: list[str] = []
-    if clean.verdict[0] == label and label != chosen.target:
-        adversarial, losses, in_time = _attack(victim, image, clean, label, chosen, start)
-        outcome = "not_broken_within_budget" if adversarial is None else "broken"
-        if not in_time:
-            warnings.append(f"stopped by budget_ms={chosen.budget_ms} before every step was made")
-    smallest = None if adversarial is None else _smallest(victim, image, adversarial, label, chosen)
-    norms = _gradient_norms(victim, image, clean, label)
-    attack = Attack(
-        name=chosen.attack,
-        label=label,
-        losses=losses,
-        **{k: getattr(chosen, k) for k in ("restarts", "target", "seed", "budget_ms")},
-        **vars(chosen.schedule),
+        run.warnings.append("the target is the label: there is nothing to attack")
+    elif clean.verdict[0] == label != NO_VOTE:
+        return run.attack()
+    return run.report("wrong_before_attack", None)
+
+
+@dataclass
+class _Run:
+    """One probe under way."""
+
+    victim: Victim
+    manifest: Manifest
+    image: Array
+    chosen: Plan
+    clean: Prediction
+    label: int
+    start: float
+    losses: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def attack(self) -> ProbeReport:
+        """Climb one loss after the other, until the vote falls or the time is over."""
+        generator = np.random.default_rng(self.chosen.seed)
+        for name, loss, goals in self._stages():
+            self.losses.append(name)
+            trajectories = goals.repeated(self.chosen.restarts)
+            schedule, late = self.chosen.schedule, self._out_of_time
+            found = climb(self.victim, self.image, trajectories, loss, schedule, generator, out_of_time=late)
+            if found:
+                return self.report("broken", found[0].image[None])
+            if late():
+                self.warnings.append(f"stopped by budget_ms={self.chosen.budget_ms} before every step was made")
+                break
+        return self.report("not_broken_within_budget", None)
+
+    def report(self, outcome: Outcome, adversarial: Array | None) -> ProbeReport:
+        """The report, with what the served graphs say of the adversarial image, asked again."""
+        smallest = None if adversarial is None else self._smallest(adversarial)
+        norms = self._gradient_norms()
+        after = None if adversarial is None else self.victim.predict(adversarial)
+        if adversarial is not None and not self._fallen(_in_8_bits(adversarial))[0]:
+            self.warnings.append("rounded to 8 bits, as in the PNG, the adversarial image no longer does it")
+        members = range(len(self.manifest.members))
+        return ProbeReport(
+            outcome=outcome,
+            confirmed_on_served=adversarial is not None and bool(self._fallen(adversarial)[0]),
+            threat_model=THREAT_MODEL,
+            attack=self._described(),
+            clean=_view(self.clean, self.manifest),
+            adversarial=None if after is None else _view(after, self.manifest),
+            perturbation=None if adversarial is None else _perturbation(self.image, adversarial),
+            smallest_eps=smallest,
+            members=[_member_view(m, self.manifest, self.clean, after, self.label, norms[m]) for m in members],
+            warnings=self.warnings,
+            images=_pictures(self.image, self.image if adversarial is None else adversarial),
+            queries=self.victim.spent.queries,
+            gradient_calls=self.victim.spent.gradient_calls,
+            time_ms=round(1000 * (time.perf_counter() - self.start), 2),
+        )
+
+    def _stages(self) -> list[tuple[str, Loss, Goals]]:
+        labels = np.array([self.label])
+        targets = np.array([ANY_OTHER if self.chosen.target is None else self.chosen.target])
+        temperatures, tie_breaker = self.victim.temperatures, self.victim.ensemble.tie_breaker
+        mean = mean_probability(temperatures)
+        if tie_breaker is None or self.victim.ensemble.vote.rule == "average":  # an average has no coalitions
+            second = ("targeted_mean_probability", mean)
+        else:
+            groups = coalitions(self.victim.n_members, tie_breaker)
+            second = ("joint_targeted", joint_margin(temperatures, groups))
+        return [
+            ("mean_probability", mean, as_asked(labels, targets)),
+            (*second, every_class(labels, targets, self.clean.logits)),
+        ]
+
+    def _out_of_time(self) -> bool:
+        return 1000 * (time.perf_counter() - self.start) > self.chosen.budget_ms
+
+    def _fallen(self, images: Array) -> NDArray[np.bool_]:
+        """Whether the served verdict on each image is what the attack wants."""
+        verdict, target = self.victim.predict(images).verdict, self.chosen.target
+        fallen: NDArray[np.bool_] = verdict != self.label if target is None else verdict == target
+        return fallen
+
+    def _smallest(self, adversarial: Array) -> float:
+        """The smallest norm on the way from image to adversarial at which the served vote falls; two sweeps of 32."""
+        change = adversarial - self.image
+        low, high = 0.0, 1.0
+        for _ in range(2):
+            shares = np.linspace(low, high, 33)[1:]
+            way = self.image + shares.astype(np.float32).reshape(-1, 1, 1, 1) * change
+            fallen = np.flatnonzero(self._fallen(way.clip(0, 1)))
+            if len(fallen) == 0:
+                break
+            high = float(shares[fallen[0]])
+            low = high - (shares[1] - shares[0])
+        return round(float(high * NORMS[self.chosen.schedule.norm].size(change)[0]), 6)
+
+    def _gradient_norms(self) -> list[float]:
+        """Length of each member's gradient of its margin (label less likeliest other class) at the clean image."""
+        norms = []
+        for index, member in enumerate(self.manifest.members):
+            others = self.clean.logits[index, 0].copy()
+            others[self.label] = -np.inf
+            cotangents = np.zeros(self.clean.logits.shape, dtype=np.float32)
+            cotangents[index, 0, self.label], cotangents[index, 0, others.argmax()] = 1, -1
+            norm = float(np.linalg.norm(self.victim.gradient(self.image, cotangents).astype(np.float64)))
+            if norm == 0:
+                warning = (
+                    f"member {member.name}: its gradient at the clean image is 0: a gradient attack is blind to it"
+                )
+                self.warnings.append(warning)
+            norms.append(round(norm, 6))
+        return norms
+
+    def _described(self) -> Attack:
+        schedule = self.chosen.schedule
+        return Attack(
+            name=self.chosen.attack,
+            norm=schedule.norm,
+            eps=schedule.eps,
+            steps=schedule.steps,
+            step_size=schedule.step_size,
+            restarts=self.chosen.restarts,
+            random_start=schedule.random_start,
+            label=self.label,
+            target=self.chosen.target,
+            seed=self.chosen.seed,
+            budget_ms=self.chosen.budget_ms,
+            losses=self.losses,
+        )
+
+
+def _in_8_bits(image: Array) -> Array:
+    rounded: Array = (np.rint(image * 255) / 255).astype(np.float32)
+    return rounded
+
+
+def _perturbation(image: Array, adversarial: Array) -> Perturbation:
+    change = (adversarial - image).astype(np.float64)
+    return Perturbation(
+        l0=int((change != 0).sum()),
+        l2=round(float(np.linalg.norm(change)), 6),
+        linf=round(float(np.abs(change).max()), 6),
     )
-    return _report(victim, manifest, image, adversarial, clean, attack, outcome, smallest, norms, warnings, start)
-
-
-def _attack(
-    victim: Victim, image: Array, clean: Prediction, label: int, chosen: Plan, start: float
-) -> tuple[Array | None, list[str], bool]:
-    """The adversarial image, if one was found, the losses that were climbed, and whether the time was enough."""
-    generator = np.random.default_rng(chosen.seed)
-    labels = np.array([label])
-    targets = np.array([ANY_OTHER if chosen.target is None else chosen.target])
-    stages = [
-        ("mean_probability", mean_probability(victim.temperatures), as_asked(labels, targets)),
-        (*_joint_loss(victim), every_class(labels, targets, clean.logits)),
-    ]
-
-    def out_of_time() -> bool:
-        return 1000 * (time.perf_counter() - start) > chosen.budget_ms
-
-    losses = []
-    for name, loss, goals in stages:
-        losses.append(name)
-        repeated = goals.repeated(chosen.restarts)
-        found = climb(victim, image, repeated, loss, chosen.schedule, generator, out_of_time=out_of_time)
-        if found:
-            return found[0].image[None], losses, True
-        if out_of_time():
-            return None, losses, False
-    return None, losses, True
-
-
-def _joint_loss(victim: Victim) -> tuple[str, Loss]:
-    """The loss that is climbed to each class in turn; an average has no coalitions."""
-    tie_breaker = victim.ensemble.tie_breaker
-    if tie_breaker is None or victim.ensemble.vote.rule == "average":
-        return "targeted_mean_probability", mean_probability(victim.temperatures)
-    return "joint_targeted", joint_margin(victim.temperatures, coalitions(victim.n_members, tie_breaker))
-
-
-def _smallest(victim: Victim, image: Array, adversarial: Array, label: int, chosen: Plan) -> float:
-    """The smallest norm on the way from image to adversarial at which the served vote falls; two sweeps of 32."""
-    low, high = 0.0, 1.0
-    for _ in range(2):
-        shares = np.linspace(low, high, 33)[1:]
-        way = (image + shares.astype(np.float32).reshape(-1, 1, 1, 1) * (adversarial - image)).clip(0, 1)
-        verdict = victim.predict(way.astype(np.float32)).verdict
-        fallen = np.flatnonzero(verdict != label if chosen.target is None else verdict == chosen.target)
-        if len(fallen) == 0:
-            break
-        high = float(shares[fallen[0]])
-        low = high - (shares[1] - shares[0])
-    size = NORMS[chosen.schedule.norm].size(adversarial - image)
-    return float(high * size[0])
-
-
-def _gradient_norms(victim: Victim, image: Array, clean: Prediction, label: int) -> list[float]:
-    """Length of each member's gradient of its margin (label less likeliest other class) at the clean image."""
-    norms = []
-    for member in range(victim.n_members):
-        others = clean.logits[member, 0].copy()
-        others[label] = -np.inf
-        cotangents = np.zeros(clean.logits.shape, dtype=np.float32)
-        cotangents[member, 0, label], cotangents[member, 0, others.argmax()] = 1, -1
-        norms.append(float(np.linalg.norm(victim.gradient(image, cotangents).astype(np.float64))))
-    return norms
-
-
-def _report(
-    victim: Victim,
-    manifest: Manifest,
-    image: Array,
-    adversarial: Array | None,
-    clean: Prediction,
-    attack: Attack,
-    outcome: Outcome,
-    smallest: float | None,
-    norms: list[float],
-    warnings: list[str],
-    start: float,
-) -> ProbeReport:
-    after = None if adversarial is None else victim.predict(adversarial)
-    change = None if adversarial is None else (adversarial - image).astype(np.float64)
-    warnings += [
-        f"member {member.name}: its gradient at the clean image is 0, so a gradient attack is blind to it"
-        for member, norm in zip(manifest.members, norms, strict=True)
-        if norm == 0
-    ]
-    confirmed = after is not None and (
-        after.verdict[0] != attack.label if attack.target is None else after.verdict[0] == attack.target
-    )
-    if adversarial is not None and _restored_by_rounding(victim, adversarial, attack):
-        warnings.append("rounded to 8 bits, as in the PNG, the adversarial image no longer does it")
-    return ProbeReport(
-        outcome=outcome,
-        confirmed_on_served=confirmed,
-        threat_model=THREAT_MODEL,
-        attack=attack,
-        clean=_view(clean, manifest),
-        adversarial=None if after is None else _view(after, manifest),
-        perturbation=None
-        if change is None
-        else Perturbation(
-            l0=int((change != 0).sum()), l2=float(np.linalg.norm(change)), linf=float(np.abs(change).max())
-        ),
-        smallest_eps=smallest,
-        queries=victim.spent.queries,
-        gradient_calls=victim.spent.gradient_calls,
-        time_ms=round(1000 * (time.perf_counter() - start), 2),
-        members=[_member_view(m, manifest, clean, after, attack.label, norms[m]) for m in range(len(manifest.members))],
-        warnings=warnings,
-        images=_pictures(image, image if adversarial is None else adversarial),
-    )
-
-
-def _restored_by_rounding(victim: Victim, adversarial: Array, attack: Attack) -> bool:
-    verdict = victim.predict((np.rint(adversarial * 255) / 255).astype(np.float32)).verdict[0]
-    return bool(verdict == attack.label if attack.target is None else verdict != attack.target)
 
 
 def _view(prediction: Prediction, manifest: Manifest) -> View:

@@ -91,7 +91,7 @@ def predict(images: tuple[Path, ...], bundle: str, bundles: Path, mode: Mode, as
             if as_json:
                 click.echo(orjson.dumps({"image": str(path), **document}))
             else:
-                console.print(_shown(path, pixels, document))
+                console.print(_shown(path, pixels, document, console.color_system is not None))
     except EmpirError as error:
         raise click.ClickException(str(error)) from error
 
@@ -138,9 +138,11 @@ def _decode(path: Path, bundle: Bundle) -> Any:
         raise ImageError(f"{path}: {str(error).removeprefix('image: ')}") from error
 
 
-def _shown(path: Path, pixels: Any, document: dict[str, Any]) -> Columns:
+def _shown(path: Path, pixels: Any, document: dict[str, Any], colour: bool) -> Columns:
     head = Text.assemble((document["label"], "bold green"), f"   {path.name}", style="")
     share = Text(f"{document['confidence']:.1%} confident, {document['agreement']:.0%} of the members agree", "dim")
     if document["degraded"]:
         share = Text("degraded: a member that was asked has no vote", "red")
-    return Columns([picture(pixels[0]), Group(head, share, Text(), members_table(document))], padding=(0, 3))
+    return Columns(
+        [picture(pixels[0], colour=colour), Group(head, share, Text(), members_table(document))], padding=(0, 3)
+    )

@@ -21,16 +21,21 @@ def decode_image(data: bytes, spec: Input, max_pixels: int = 25_000_000) -> Pixe
     Raises ImageError if the bytes are not a whole picture of a format that we read, ImageTooLarge if it has more than
     `max_pixels`; that is known from its header, before anything is decoded.
     """
-    picture = _open(data, max_pixels)
-    try:
-        pixels = _pixels(picture, spec.channels)
-    except Exception as error:  # a decoder raises whatever it trips over, AssertionError and struct.error included
-        raise ImageError(f"image: the {picture.format} is damaged or cut off: {error}") from error
+    pixels = decode_pixels(data, spec.channels, max_pixels).transpose(1, 2, 0)
     if spec.invert == "bright_border" and _border(pixels).mean() > BRIGHT:
         pixels = 1 - pixels
     if pixels.shape[:2] != (spec.height, spec.width):
         pixels = RESIZERS[spec.resize](pixels, spec.height, spec.width)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], dtype=np.float32)
+
+
+def decode_pixels(data: bytes, channels: int, max_pixels: int = 25_000_000) -> Pixels:
+    """Encoded picture to float32 [C, height, width] in [0, 1] of its own size; raises as `decode_image` does."""
+    picture = _open(data, max_pixels)
+    try:
+        return _pixels(picture, channels).transpose(2, 0, 1)
+    except Exception as error:  # a decoder raises whatever it trips over, AssertionError and struct.error included
+        raise ImageError(f"image: the {picture.format} is damaged or cut off: {error}") from error
 
 
 def encode_png(pixels: Pixels) -> bytes:

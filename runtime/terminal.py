@@ -4,19 +4,31 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from rich.table import Table
 from rich.text import Text
 
 Pixels = NDArray[np.float32]
+MOST_BORDER = 4
+SHADES = " .:-=+*#%@"
 STATUS_STYLE = {"ok": "", "skipped": "dim"}
 
 
-def picture(pixels: Pixels) -> Text:
-    """Pixels [C, H, W] in [0, 1] as half blocks: one character for two pixels, one above the other."""
+def picture(pixels: Pixels, *, colour: bool, columns: int = 64) -> Text:
+    """Pixels [C, H, W] in [0, 1]: two to a character, one above the other; without colour, by how dark they are.
+
+    What is wider than `columns` loses a little of its border, or is made smaller.
+    """
+    pixels = _fitted(pixels, columns)
+    if pixels.shape[1] % 2:
+        pixels = np.pad(pixels, ((0, 0), (0, 1), (0, 0)))
+    if not colour:
+        grey = pixels.mean(axis=0).clip(0, 1)
+        pairs = (grey[::2] + grey[1::2]) / 2
+        ramp = np.array(list(SHADES))[np.rint(pairs * (len(SHADES) - 1)).astype(int)]
+        return Text("\n".join("".join(row) for row in ramp), no_wrap=True)
     levels = np.rint(pixels.clip(0, 1) * 255).astype(int)
     rgb = np.repeat(levels, 3, axis=0) if len(levels) == 1 else levels
-    if rgb.shape[1] % 2:
-        rgb = np.pad(rgb, ((0, 0), (0, 1), (0, 0)))
     text = Text(no_wrap=True)
     for row in range(0, rgb.shape[1], 2):
         for column in range(rgb.shape[2]):
@@ -25,6 +37,18 @@ def picture(pixels: Pixels) -> Text:
         text.append("\n")
     text.right_crop(1)
     return text
+
+
+def _fitted(pixels: Pixels, columns: int) -> Pixels:
+    height, width = pixels.shape[1:]
+    if width <= columns:
+        return pixels
+    if width - columns <= MOST_BORDER:
+        left = (width - columns) // 2
+        return pixels[:, :, left : left + columns]
+    size = (columns, max(1, round(height * columns / width)))
+    planes = [Image.fromarray(plane).resize(size, Image.Resampling.BOX) for plane in np.ascontiguousarray(pixels)]
+    return np.stack([np.asarray(plane) for plane in planes])
 
 
 def precision_name(precision: dict[str, int]) -> str:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from robustness.parameters import ATTACKS, AttackParameters, plan
-from robustness.probe import ProbeReport
+from robustness.probe_report import ProbeReport
 from runtime.errors import InvalidValue
 from runtime.images import decode_image
 from service import openapi

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
     from robustness.parameters import AttackParameters
-    from robustness.probe import ProbeReport
+    from robustness.probe_report import ProbeReport
 
 NICENESS = 10
 GRACE_S = 10.0

@@ -1,13 +1,16 @@
 """export/cli.py: `empir train` on a terminal that is none."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Never
 
+import onnx
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from onnx import numpy_helper
 
 from export import cli, train
 from export.data import DataError
@@ -150,3 +153,53 @@ def test_after_an_interruption_the_same_command_goes_on(
     assert "fp32 epoch" not in result.output and "w2a4 epoch 1/3" not in result.output
     assert "w2a4 epoch 2/3" in result.output and "w8a8 epoch 1/3" in result.output
     assert not checkpoints.exists()
+
+
+@pytest.fixture
+def without_8_bits(recipes: dict[str, Recipe]) -> Recipe:
+    """The toy recipe without its 8-bit member, whose weights cannot be restored."""
+    recipes["toy"] = dataclasses.replace(recipes["toy"], members=recipes["toy"].members[:2])
+    return recipes["toy"]
+
+
+def test_a_bundle_is_checked_against_torch(empir: Invoke, without_8_bits: Recipe) -> None:
+    assert empir("train", "toy").exit_code == 0
+    result = empir("check", "toy")
+    assert result.exit_code == 0, result.output
+    assert "toy agrees with PyTorch" in result.output
+    assert [f"{member.name} " in result.output for member in without_8_bits.members] == [True, True]
+    assert result.output.count("90 equal") == 2
+
+
+def test_a_check_finds_a_member_graph_of_other_weights(empir: Invoke, without_8_bits: Recipe, tmp_path: Path) -> None:
+    """Even where the manifest vouches for the file."""
+    assert empir("train", "toy").exit_code == 0
+    folder = tmp_path / "bundles" / "toy"
+    path = folder / "w2a4.onnx"
+    model = onnx.load(path)
+    for initializer in model.graph.initializer:
+        if initializer.data_type == onnx.TensorProto.UINT2:
+            q = numpy_helper.to_array(initializer)
+            initializer.CopyFrom(numpy_helper.from_array(q[::-1].copy(), initializer.name))
+    old = hashlib.sha256(path.read_bytes()).hexdigest()
+    onnx.save(model, path)
+    manifest = (folder / "bundle.json").read_text()
+    (folder / "bundle.json").write_text(manifest.replace(old, hashlib.sha256(path.read_bytes()).hexdigest()))
+
+    result = empir("check", "toy")
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: member w2a4: the member graph ")
+
+
+def test_a_check_refuses_what_it_cannot_restore(empir: Invoke, recipes: dict[str, Recipe]) -> None:
+    missing = empir("check", "toy")
+    assert missing.exit_code == 1 and "bundle: expected one that is in bundles (none), got 'toy'" in missing.output
+
+    assert empir("train", "toy").exit_code == 0
+    eight_bits = empir("check", "toy")
+    assert eight_bits.exit_code == 1 and "8-bit weights cannot be restored" in eight_bits.output
+
+    del recipes["toy"]
+    no_recipe = empir("check", "toy")
+    assert no_recipe.exit_code == 1
+    assert "toy: made by the recipe 'toy', which does not exist here" in no_recipe.output

@@ -12,6 +12,9 @@ from torch import nn
 
 from export.gradient_graph import gradient_graph
 from export.integer_graph import member_graph
+from models.layers import freeze
+from models.networks import mnist_conv
+from models.precision import Precision
 
 Run = Callable[..., list[NDArray[np.float32]]]
 
@@ -36,22 +39,32 @@ def random_images(count: int) -> torch.Tensor:
     return torch.rand(count, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
-@settings(deadline=None, derandomize=True, max_examples=120)
-@given(data=st.data())
-def test_a_gradient_graph_agrees_with_autograd_and_with_the_member_graph(
-    data: st.DataObject, networks: st.SearchStrategy[tuple[nn.Sequential, torch.Tensor]], run_graph: Run
-) -> None:
-    network, images = data.draw(networks)
+def assert_agreement(network: nn.Sequential, images: torch.Tensor, run: Run) -> None:
+    """Of the gradient graph with torch's autograd, and in its classes with the member graph."""
     with torch.no_grad():
         cotangents = torch.randn_like(network(images))
     expected_logits, expected = of_torch(network, images, cotangents)
-    logits, gradient = of_graph(network, images, cotangents, run_graph)
-    (served,) = run_graph(member_graph(network, tuple(images.shape[1:]), "drawn"), image=images.numpy())
+    logits, gradient = of_graph(network, images, cotangents, run)
+    (served,) = run(member_graph(network, tuple(images.shape[1:]), "drawn"), image=images.numpy())
 
     np.testing.assert_array_equal(logits.argmax(axis=1), served.argmax(axis=1))
     assert np.abs(logits - expected_logits).max() <= 1e-4 * np.abs(expected_logits).max()
     differences, norms = (np.linalg.norm(g.reshape(len(g), -1), axis=1) for g in (gradient - expected, expected))
     assert (differences <= 1e-4 * norms).all()
+
+
+@settings(max_examples=120)
+@given(data=st.data())
+def test_a_gradient_graph_agrees_with_autograd_and_with_the_member_graph(
+    data: st.DataObject, networks: st.SearchStrategy[tuple[nn.Sequential, torch.Tensor]], run_graph: Run
+) -> None:
+    assert_agreement(*data.draw(networks), run_graph)
+
+
+@pytest.mark.parametrize("precision", ["w2a4", "w8a8", "fp32"])
+def test_that_of_mnist_conv_does(precision: str, run_graph: Run) -> None:
+    torch.manual_seed(0)
+    assert_agreement(freeze(mnist_conv(Precision.parse(precision))), torch.rand(10, 1, 28, 28), run_graph)
 
 
 @pytest.mark.parametrize("precision", ["w1a1", "w2a4", "w8a8", "fp32"])

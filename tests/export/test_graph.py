@@ -15,7 +15,7 @@ from export.graph import OPSET, GraphBuilder
 Run = Callable[..., list[NDArray[np.float32]]]
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(max_examples=60)
 @given(
     bits=st.integers(1, 8),
     shape=st.lists(st.integers(1, 5), min_size=1, max_size=4).map(tuple),

@@ -25,7 +25,7 @@ def stored_types(model: onnx.ModelProto) -> set[str]:
     return {TensorProto.DataType.Name(i.data_type) for i in model.graph.initializer if len(i.dims) > 1}
 
 
-@settings(deadline=None, derandomize=True, max_examples=120)
+@settings(max_examples=120)
 @given(data=st.data())
 def test_a_member_graph_answers_as_its_network(
     data: st.DataObject, networks: st.SearchStrategy[tuple[nn.Sequential, torch.Tensor]], run_graph: Run

@@ -195,7 +195,7 @@ def cross_entropy(logits: Tensor, classes: Tensor, temperature: float) -> float:
     return float((np.log(np.exp(scaled).sum(axis=1)) - scaled[rows, classes.numpy()]).mean())
 
 
-@settings(deadline=None, derandomize=True, max_examples=25)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1), spread=st.floats(0.05, 50))
 def test_no_temperature_fits_better_than_the_one_chosen(seed: int, spread: float) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.quantizers import Rounding, activation_levels, requantized_levels, round_ste, weight_levels
 
-PROPERTY = settings(deadline=None, derandomize=True, max_examples=60)
+PROPERTY = settings(max_examples=60)
 
 bits_of_dorefa_weights = st.integers(1, 7)
 all_bits = st.integers(1, 8)

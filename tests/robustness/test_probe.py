@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from robustness.parameters import AttackParameters
-from robustness.probe import ProbeReport, probe
+from robustness.probe import probe
+from robustness.probe_report import ProbeReport
 from robustness.victim import Victim
 from runtime.bundle import load_bundle
 from runtime.ensemble import Ensemble
