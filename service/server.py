@@ -48,9 +48,10 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listener.bind((host, port))
         listener.listen(2048)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter for a name that no host can have
         listener.close()
-        raise OSError(f"cannot listen on {host} port {port}: {error.strerror}; choose another with --port") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise OSError(f"cannot listen on {host} port {port}: {reason}; choose another with --port") from error
     return listener
 
 
