@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 class Coalitions:
     """Rows of members, bool [S, M] each.
 
-    majorities: if all of one vote t, the verdict is t. splits: if none of one votes the label, the verdict is not the
+    majorities: if all of one vote t, the verdict is t; of an even number of members half is enough with the
+    tie-breaker. splits: if none of one votes the label, the verdict is not the
     label: the tie-breaker, and so many others that no majority is left for it.
     """
 
@@ -29,8 +30,10 @@ def coalitions(members: int, tie_breaker: int) -> Coalitions:
     """
     others = [member for member in range(members) if member != tie_breaker]
     without_majority = members - members // 2  # so many may not vote the label
+    majorities = [group for group in combinations(range(members), (members + 1) // 2) if tie_breaker in group]
+    majorities += [group for group in combinations(range(members), members // 2 + 1) if tie_breaker not in group]
     splits = [(tie_breaker, *rest) for rest in combinations(others, without_majority - 1)]
-    return Coalitions(_rows(list(combinations(range(members), members // 2 + 1)), members), _rows(splits, members))
+    return Coalitions(_rows(majorities, members), _rows(splits, members))
 
 
 def _rows(groups: list[tuple[int, ...]], members: int) -> NDArray[np.bool_]:

@@ -15,6 +15,7 @@ from robustness.norms import NORMS
 from robustness.parameters import AttackParameters, Plan, plan
 from robustness.probe_report import THREAT_MODEL, Attack, MemberView, Outcome, Perturbation, Pictures, ProbeReport, View
 from robustness.victim import Array, Spent, Victim
+from runtime.errors import NoQuorum
 from runtime.images import encode_png
 from runtime.manifest import Manifest
 from runtime.prediction import Prediction
@@ -25,17 +26,20 @@ def probe(victim: Victim, manifest: Manifest, image: Array, parameters: AttackPa
     """Attack `image`, float32 [1, C, H, W] in [0, 1].
 
     First the mean probability of all members is climbed, then, if the vote holds, the joint margin to every other
-    class. Raises InvalidValue for a parameter that is out of range.
+    class. Raises InvalidValue for a parameter that is out of range, NoQuorum without a label if the image has no
+    verdict either.
     """
     chosen = plan(parameters, manifest)
     start = time.perf_counter()
     victim.spent = Spent()
     clean = victim.predict(image)
     label = int(clean.verdict[0]) if chosen.label is None else chosen.label
+    if label == NO_VOTE:
+        raise NoQuorum(f"label: expected one, because the image has no verdict to attack: {clean.details}")
     run = _Run(victim, manifest, image, chosen, clean, label, start)
     if label == chosen.target:
         run.warnings.append("the target is the label: there is nothing to attack")
-    elif clean.verdict[0] == label != NO_VOTE:
+    elif clean.verdict[0] == label:
         return run.attack()
     return run.report("wrong_before_attack", None)
 
