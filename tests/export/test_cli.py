@@ -58,9 +58,14 @@ def test_an_unknown_recipe_is_refused_with_those_that_exist(empir: Invoke) -> No
     assert f"recipe: expected one of {', '.join(RECIPES)}, got minst" in result.output
 
 
-def test_a_recipe_becomes_a_bundle(empir: Invoke, recipes: dict[str, Recipe], tmp_path: Path) -> None:
-    result = empir("train", "toy", "--threads", "1")
+def test_a_recipe_becomes_a_bundle(
+    empir: Invoke, recipes: dict[str, Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    result = empir("train", "toy", "--threads", "3")
     assert result.exit_code == 0, result.output
+    assert threads == [3]
     manifest = load_bundle(tmp_path / "bundles" / "toy", gradients=True).manifest
 
     assert "quadrants: 300 training, 60 validation, 90 test images" in result.output

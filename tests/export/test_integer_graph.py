@@ -76,6 +76,16 @@ def test_the_batch_axis_is_free_and_the_others_are_fixed(
         run_graph(model, image=images[:, :, 1:])
 
 
+@pytest.mark.parametrize("precision", ["w2a4", "w8a8", "fp32"])
+def test_pixels_beyond_the_ends_of_the_range_are_those_of_torch(
+    precision: str, frozen_toy: Callable[[str], nn.Sequential], run_graph: Run
+) -> None:
+    network, images = frozen_toy(precision), torch.linspace(-0.5, 1.5, 640).view(10, 1, 8, 8)
+    (found,) = run_graph(member_graph(network, (1, 8, 8), "toy"), image=images.numpy())
+    with torch.no_grad():
+        np.testing.assert_allclose(found, network(images).numpy(), rtol=1e-5, atol=1e-6)
+
+
 def test_a_layer_without_a_rule_is_refused_by_name() -> None:
     with pytest.raises(TypeError, match="no rule to export Softplus to a member graph"):
         member_graph(nn.Sequential(nn.Flatten(), nn.Softplus()), (1, 2, 2), "odd")

@@ -119,13 +119,19 @@ def test_graphs_that_answer_otherwise_do_not(
         check_parity(network, graphs, graphs, toy_data.test)
 
 
+@pytest.mark.parametrize("output", ["logits", "gradient_logits", "gradient"])
 def test_the_image_named_is_the_data_sets_not_the_batchs(
-    frozen_toy: Callable[[str], nn.Sequential], toy_data: DataSet, monkeypatch: pytest.MonkeyPatch
+    output: str, frozen_toy: Callable[[str], nn.Sequential], toy_data: DataSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("export.parity.BATCH", 40)
-    network, calls = frozen_toy("w2a4"), iter(range(3))
-    graphs = TorchGraphs(network, logits=lambda x: with_one(x, (4, 0), np.nan) if next(calls) == 2 else x)
-    with pytest.raises(ParityError, match="to image 84"):
+    network, batches = frozen_toy("w2a4"), iter(range(3))
+
+    def spoil_the_third(values: Array) -> Array:
+        return with_one(values, (4, *[0] * (values.ndim - 1)), np.nan) if next(batches) == 2 else values
+
+    alterations: dict[str, Alter] = {output: spoil_the_third}
+    graphs = TorchGraphs(network, **alterations)
+    with pytest.raises(ParityError, match="image 84"):
         check_parity(network, graphs, graphs, toy_data.test)
 
 
