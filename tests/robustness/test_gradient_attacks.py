@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from robustness.goals import ANY_OTHER, Goals, joint, whole_ensemble
+from robustness.coalitions import coalitions
+from robustness.goals import ANY_OTHER, as_asked, every_class
 from robustness.gradient_attacks import Found, Schedule, climb, succeeded
-from robustness.losses import mean_probability, smallest_margin
+from robustness.losses import joint_margin, mean_probability
 from robustness.norms import NORMS, NormName
 from robustness.victim import Victim
 from runtime.bundle import load_bundle
@@ -73,7 +74,7 @@ def test_pgd_is_the_textbooks_step_by_step(
     found = climb(
         victim,
         images,
-        whole_ensemble(labels, targets, 3),
+        as_asked(labels, targets),
         mean_probability(victim.temperatures),
         Schedule(norm, eps, steps, step_size, random_start=True),
         np.random.default_rng(0),
@@ -96,7 +97,7 @@ def attack(
     victim: Victim, toy: ToyBundle, norm: NormName, eps: float, *, seed: int = 0, steps: int = 20, restarts: int = 1
 ) -> dict[int, Found]:
     """PGD on the mean probability, untargeted, from random starts."""
-    goals = whole_ensemble(toy.classes, np.full_like(toy.classes, ANY_OTHER), 3).repeated(restarts)
+    goals = as_asked(toy.classes, np.full_like(toy.classes, ANY_OTHER)).repeated(restarts)
     schedule = Schedule(norm, eps, steps, 2.5 * eps / steps, random_start=True)
     return climb(
         victim, toy.images, goals, mean_probability(victim.temperatures), schedule, np.random.default_rng(seed)
@@ -133,7 +134,7 @@ def test_the_start_counts_and_a_fallen_image_is_left_alone(toy: ToyBundle, victi
     """Every image but the first is called what it is not, so nothing but the first needs a step."""
     labels = (toy.classes + 1) % 4
     labels[0] = toy.classes[0]
-    goals = whole_ensemble(labels, np.full_like(labels, ANY_OTHER), 3)
+    goals = as_asked(labels, np.full_like(labels, ANY_OTHER))
     schedule = Schedule("linf", 1e-3, steps=4, step_size=1e-3, random_start=False)
     found = climb(victim, toy.images, goals, mean_probability(victim.temperatures), schedule, np.random.default_rng(0))
     assert sorted(found) == list(range(1, len(labels)))
@@ -151,7 +152,7 @@ def test_all_trajectories_of_an_image_stop_at_its_first_success(toy: ToyBundle, 
 
 def test_time_stops_everything(toy: ToyBundle, victim: Victim) -> None:
     clock: Iterator[bool] = iter([False, False, True])
-    goals = whole_ensemble(toy.classes, np.full_like(toy.classes, ANY_OTHER), 3)
+    goals = as_asked(toy.classes, np.full_like(toy.classes, ANY_OTHER))
     schedule = Schedule("linf", 1e-3, steps=100, step_size=1e-3, random_start=True)
     loss = mean_probability(victim.temperatures)
     climb(victim, toy.images, goals, loss, schedule, np.random.default_rng(0), out_of_time=lambda: next(clock))
@@ -159,9 +160,7 @@ def test_time_stops_everything(toy: ToyBundle, victim: Victim) -> None:
 
 
 def test_success_is_the_target_or_anything_but_the_label() -> None:
-    goals = Goals(
-        np.arange(5), np.zeros(5, np.int64), np.array([ANY_OTHER, ANY_OTHER, ANY_OTHER, 2, 2]), np.ones((3, 5), bool)
-    )
+    goals = as_asked(np.zeros(5, np.int64), np.array([ANY_OTHER, ANY_OTHER, ANY_OTHER, 2, 2]))
     assert succeeded(np.array([0, 1, -1, 1, 2]), goals).tolist() == [False, True, True, False, True]
 
 
@@ -171,10 +170,10 @@ def planted(step: str) -> tuple[dict[int, Found], Array]:
     label, target = np.array([0]), np.array([ANY_OTHER])
     schedule = Schedule("linf", 0.1, steps=60, step_size=0.01, random_start=False)
     if step == "mean_probability":
-        goals, loss = whole_ensemble(label, target, 3), mean_probability(victim.temperatures)
+        goals, loss = as_asked(label, target), mean_probability(victim.temperatures)
     else:
-        goals = joint(label, target, victim.predict(image).logits, victim.ensemble.tie_breaker)
-        loss = smallest_margin(victim.temperatures)
+        goals = every_class(label, target, victim.predict(image).logits)
+        loss = joint_margin(victim.temperatures, coalitions(3, tie_breaker=2))
     found = climb(victim, image, goals, loss, schedule, np.random.default_rng(0))
     victim.close()
     return found, image

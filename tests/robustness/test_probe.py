@@ -43,7 +43,7 @@ def test_broken(toy: ToyBundle, victim: Victim, attack: str, norm: str, eps: flo
     assert report.adversarial is not None and report.adversarial.class_index != 0
     assert report.perturbation is not None and report.smallest_eps is not None
     size = report.perturbation.l2 if norm == "l2" else report.perturbation.linf
-    assert 0 < report.smallest_eps <= size * (1 + 1e-6) <= eps * (1 + 1e-5)
+    assert 0 < report.smallest_eps <= size + 1e-6 <= eps + 1e-5
     assert 0 < report.perturbation.l0 <= 64 and report.perturbation.linf <= report.perturbation.l2
     for member in report.members:
         assert member.label_before == LABELS[0] and member.margin_before is not None and member.margin_before > 0
@@ -71,10 +71,10 @@ def test_not_broken_within_budget(toy: ToyBundle, victim: Victim) -> None:
     assert (report.outcome, report.confirmed_on_served) == ("not_broken_within_budget", False)
     assert report.adversarial is None and report.perturbation is None and report.smallest_eps is None
     assert report.attack.losses == ["mean_probability", "joint_targeted"]
-    # The image, 6 iterates of 2 starts of the mean probability, and of each of 3 x 3 majorities and 2 splits.
-    assert report.queries == 1 + 6 * 2 * (1 + 3 * 3 + 2)
-    # 5 steps: the mean probability asks all 3 members, a margin only the farthest; then each member's own norm.
-    assert report.gradient_calls == 5 * 2 * (3 + 3 * 3 + 2) + 3
+    # The image, then 6 iterates of 2 starts: the mean probability, 3 other classes together, and any other together.
+    assert report.queries == 1 + 6 * 2 * (1 + 3 + 1)
+    # At most all 3 members at each of 5 steps, and at the end each member's own; the mean probability asks all.
+    assert 5 * 2 * 3 + 3 < report.gradient_calls <= 5 * 2 * 3 * (1 + 3 + 1) + 3
     assert not any(member.flipped for member in report.members)
     assert {member.margin_after for member in report.members} == {None}
     assert (np.abs(decoded(toy, report.images.perturbation) - 0.5) <= 0.5 / 255 + 1e-6).all()
@@ -157,16 +157,16 @@ def test_the_smallest_eps_is_where_the_vote_falls(linear: Victim, image: Array) 
     true = 0.05 + float((GREY - image).max())
     report = probe(linear, LINEAR_MANIFEST, image, AttackParameters("fgsm", eps=0.4))
     assert report.outcome == "broken" and report.smallest_eps is not None
-    assert true * (1 - 1e-5) <= report.smallest_eps <= true + 0.4 / 32**2 * (1 + 1e-5)
+    assert true - 1e-6 <= report.smallest_eps <= true + 0.4 / 32**2 + 1e-6
     assert report.attack.losses == ["mean_probability"]
 
 
 def test_a_member_whose_gradient_is_zero_is_named(linear: Victim) -> None:
     report = probe(linear, LINEAR_MANIFEST, GREY, AttackParameters("fgsm", eps=0.1))
-    assert report.warnings == ["member fp32: its gradient at the clean image is 0, so a gradient attack is blind to it"]
+    assert report.warnings == ["member fp32: its gradient at the clean image is 0: a gradient attack is blind to it"]
     # d(cat - dog) of a low-precision member is 40 / 64 for every pixel.
     norms = [member.gradient_norm for member in report.members]
-    np.testing.assert_allclose(norms, [40 / 64 * 8, 40 / 64 * 8, 0], rtol=1e-6)
+    np.testing.assert_allclose(norms, [40 / 64 * 8, 40 / 64 * 8, 0], atol=1e-6)
     margins = [(m.name, m.margin_before, m.margin_after, m.flipped) for m in report.members]
     assert margins == [(NAMES[0], 2, -2, True), (NAMES[1], 2, -2, True), (NAMES[2], 2, 2, False)]
 
