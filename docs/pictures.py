@@ -1,7 +1,9 @@
-"""Draw the pictures of the README again, from real runs: `python docs/pictures.py`."""
+"""Draw the pictures of the README again, from real runs: `python docs/pictures.py` (needs Debian's chromium)."""
 
 import base64
 import io
+import subprocess
+import tempfile
 from pathlib import Path
 
 from PIL import Image
@@ -33,14 +35,23 @@ def _terminal(report: ProbeReport, channels: int) -> None:
     console = Console(record=True, force_terminal=True, color_system="truecolor", width=96, file=io.StringIO())
     console.print(Text.assemble(("$ ", "green"), f"empir probe samples/{SAMPLE} --eps {EPS}\n"))
     console.print(show(report, channels, console))
-    svg = console.export_svg(title="empir probe")
-    # The fonts that rich names lie on a server of somebody else's; the viewer's own monospace will do.
-    head, _, rest = svg.partition("@font-face")
-    while rest:
-        rest = rest.partition("}")[2]
-        before, _, rest = rest.partition("@font-face")
-        head += before
-    (DOCS / "probe.svg").write_text(head)
+    with tempfile.TemporaryDirectory() as scratch:
+        svg = Path(scratch) / "probe.svg"
+        svg.write_text(console.export_svg(title="empir probe", font_aspect_ratio=0.61))
+        subprocess.run(
+            [
+                *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"),
+                *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+                f"--user-data-dir={scratch}/profile",
+                "--window-size=1190,770",
+                f"--screenshot={scratch}/probe.png",
+                svg.as_uri(),
+            ],
+            check=True,
+            capture_output=True,
+        )
+        shot = Image.open(Path(scratch) / "probe.png").convert("RGB").crop((0, 30, 1190, 740))
+        shot.quantize(32).save(DOCS / "probe.png", optimize=True)
 
 
 def _side_by_side(report: ProbeReport) -> None:
