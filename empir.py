@@ -1,6 +1,7 @@
 """The command `empir`: hands over to the packages' own command lines, importing only the one that is asked for."""
 
 import importlib
+import importlib.metadata
 
 import click
 
@@ -41,8 +42,19 @@ class Lazy(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
+def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        try:
+            click.echo(importlib.metadata.version("empir-serve"))
+        except importlib.metadata.PackageNotFoundError:
+            click.echo("a checkout that was not installed")
+        ctx.exit()
+
+
 @click.group(cls=Lazy)
-@click.version_option(package_name="empir-serve")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Show it and exit."
+)
 def main() -> None:
     """Ensembles of full- and low-precision image classifiers that vote: train, serve, attack.
 

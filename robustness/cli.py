@@ -15,7 +15,7 @@ from robustness.probe_report import ProbeReport, View
 from robustness.victim import Victim
 from runtime.cli import bundle_options, open_bundle, read_image
 from runtime.errors import EmpirError
-from runtime.images import decode_image, decode_pixels
+from runtime.images import decode_pixels
 from runtime.terminal import picture
 
 WIDE = 96
@@ -59,14 +59,14 @@ def probe_command(image: Path, bundle: str, bundles: Path, save: Path | None, as
     """
     try:
         opened = open_bundle(bundles, bundle, gradients=True)
-        pixels = decode_image(read_image(image), opened.manifest.input)
+        pixels = read_image(image, opened.manifest.input)
         victim = Victim.of_bundle(opened)
         report = probe(victim, opened.manifest, pixels, AttackParameters(**parameters))
         victim.close()
-    except EmpirError as error:
+        if save is not None:
+            _save(report, save)
+    except (EmpirError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    if save is not None:
-        _save(report, save)
     if as_json:
         click.echo(report.model_dump_json())
     else:

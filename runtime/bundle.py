@@ -27,6 +27,13 @@ class Bundle:
     graphs: dict[str, bytes]
 
 
+def bundle_folders(root: Path) -> list[Path]:
+    """The folders in `root` that hold a manifest, in order; hidden ones, where bundles are being written, left out."""
+    if not root.is_dir():
+        return []
+    return sorted(path for path in root.iterdir() if not path.name.startswith(".") and (path / MANIFEST).exists())
+
+
 def load_bundle(folder: Path, *, gradients: bool = False) -> Bundle:
     """Read and verify the bundle in `folder`; every file's sha256 is checked, gradient graphs are kept if asked for.
 

@@ -13,10 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from runtime.answer import answer, milliseconds
-from runtime.bundle import MANIFEST, Bundle, load_bundle
+from runtime.bundle import MANIFEST, Bundle, bundle_folders, load_bundle
 from runtime.ensemble import Ensemble
-from runtime.errors import BundleError, EmpirError, ImageError
-from runtime.images import decode_image
+from runtime.errors import BundleError, EmpirError, ImageError, ImageTooLarge
+from runtime.images import Pixels, decode_image
+from runtime.manifest import Input
 from runtime.prediction import Mode
 from runtime.terminal import members_table, picture
 
@@ -43,17 +44,19 @@ def bundle_options(command: Command) -> Command:
 def open_bundle(bundles: Path, name: str, *, gradients: bool = False) -> Bundle:
     """The verified bundle `name` of a folder. Raises BundleError, naming those that are there."""
     if not (bundles / name / MANIFEST).exists():
-        there = ", ".join(sorted(path.parent.name for path in bundles.glob(f"*/{MANIFEST}"))) or "none"
+        there = ", ".join(path.name for path in bundle_folders(bundles)) or "none"
         raise BundleError(f"bundle: expected one that is in {bundles} ({there}), got {name!r}")
     return load_bundle(bundles / name, gradients=gradients)
 
 
-def read_image(path: Path) -> bytes:
-    """Raises ImageError if the file cannot be read."""
+def read_image(path: Path, spec: Input) -> Pixels:
+    """The image in a file, float32 [1, C, H, W]. Raises ImageError, naming the file, if there is none in it."""
     try:
-        return path.read_bytes()
+        return decode_image(path.read_bytes(), spec)
     except OSError as error:
         raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ImageError, ImageTooLarge) as error:
+        raise ImageError(f"{path}: {str(error).removeprefix('image: ')}") from error
 
 
 @click.group()
@@ -81,7 +84,7 @@ def predict(images: tuple[Path, ...], bundle: str, bundles: Path, mode: Mode, as
         spec = opened.manifest.input
         ensemble.warm_up(np.zeros((1, spec.channels, spec.height, spec.width), np.float32))
         for path in images:
-            pixels = _decode(path, opened)
+            pixels = read_image(path, spec)
             prediction = ensemble.predict(pixels, mode)
             document = answer(opened.manifest, prediction, mode)
             document["latency_ms"] = {
@@ -116,7 +119,7 @@ def bundles(bundles: Path, as_json: bool) -> None:
     """
     table = Table("bundle", "version", "members", "vote", "clean accuracy", "classes")
     try:
-        found = [load_bundle(path.parent) for path in sorted(bundles.glob(f"*/{MANIFEST}"))]
+        found = [load_bundle(folder) for folder in bundle_folders(bundles)]
         if not found:
             raise BundleError(f"{bundles}: expected bundles, folders with a {MANIFEST}; there is none in it")
     except EmpirError as error:
@@ -129,13 +132,6 @@ def bundles(bundles: Path, as_json: bool) -> None:
         clean = "" if manifest.clean_accuracy is None else f"{manifest.clean_accuracy:.2%}"
         table.add_row(manifest.name, manifest.version, members, manifest.vote.rule, clean, str(len(manifest.labels)))
     Console().print(table)
-
-
-def _decode(path: Path, bundle: Bundle) -> Any:
-    try:
-        return decode_image(read_image(path), bundle.manifest.input)
-    except ImageError as error:
-        raise ImageError(f"{path}: {str(error).removeprefix('image: ')}") from error
 
 
 def _shown(path: Path, pixels: Any, document: dict[str, Any], colour: bool) -> Columns:

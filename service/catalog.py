@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.bundle import MANIFEST, load_bundle
+from runtime.bundle import MANIFEST, bundle_folders, load_bundle
 from runtime.ensemble import Ensemble
 from runtime.errors import BundleError, UnknownBundle
 from runtime.manifest import Manifest
@@ -39,7 +39,7 @@ class Catalog:
         root = settings.bundles
         if not root.is_dir():
             raise BundleError(f"{root}: expected a folder of bundles (--bundles, EMPIR_BUNDLES), there is none")
-        folders = sorted(p for p in root.iterdir() if not p.name.startswith(".") and (p / MANIFEST).exists())
+        folders = bundle_folders(root)
         if not folders:
             raise BundleError(f"{root}: expected bundles, folders with a {MANIFEST}; there is none in it")
         return cls([_serve(folder, settings) for folder in folders], settings.default)
