@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from export import integer_graph
 from export.graph import GraphBuilder, Shape
-from export.integer_graph import conv_attributes, conv_shape, covers_input
+from export.integer_graph import conv_attributes, conv_shape, covers_input, refuse_unknown
 from models.layers import IntegerConv2d, QuantizeInput
 from models.quantizers import top_level
 
@@ -79,6 +79,7 @@ def _(layer: IntegerConv2d, graph: GraphBuilder, x: str) -> tuple[str, Backward]
 
 @differentiate.register
 def _(layer: nn.Conv2d, graph: GraphBuilder, x: str) -> tuple[str, Backward]:
+    refuse_unknown(layer)
     weight = graph.constant(layer.weight.detach().numpy(), np.float32)
     return _convolve(graph, x, weight, layer.weight, layer.stride[0], int(layer.padding[0]))
 

@@ -96,6 +96,7 @@ def _(layer: SpaceToDepth, graph: GraphBuilder, image: str) -> str:
 
 @emit.register
 def _(layer: nn.Conv2d, graph: GraphBuilder, x: str) -> str:
+    refuse_unknown(layer)
     stride, padding = layer.stride[0], int(layer.padding[0])
     shape = conv_shape(graph.shape_of(x), layer.weight, stride, padding)
     weight = graph.constant(layer.weight.detach().numpy(), np.float32)
@@ -115,8 +116,18 @@ def _(layer: nn.Flatten, graph: GraphBuilder, x: str) -> str:
 
 @emit.register
 def _(layer: nn.Linear, graph: GraphBuilder, x: str) -> str:
+    refuse_unknown(layer)
     weight = graph.constant(layer.weight.detach().numpy().T.copy(), np.float32)
     return graph.node("MatMul", x, weight, shape=(layer.out_features,))
+
+
+def refuse_unknown(layer: nn.Conv2d | nn.Linear) -> None:
+    """Raise TypeError for what the rules of float layers leave out, rather than export another function."""
+    conv = layer if isinstance(layer, nn.Conv2d) else None
+    plain = conv is None or (conv.groups == 1 and conv.dilation == (1, 1) and conv.padding_mode == "zeros")
+    square = conv is None or (conv.stride[0] == conv.stride[1] and len({*map(str, conv.padding)}) == 1)
+    if layer.bias is not None or not plain or not square:
+        raise TypeError(f"no rule to export bias, groups, dilation, or uneven strides and padding: {layer}")
 
 
 def conv_shape(shape: Shape, weight: Tensor, stride: int, padding: int) -> Shape:

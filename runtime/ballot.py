@@ -1,5 +1,6 @@
 """The ballot: members' answers as they come in, checked, and turned into votes."""
 
+import math
 import time
 from collections.abc import Sequence
 
@@ -61,9 +62,8 @@ class Ballot:
         )
 
     def _count(self, indices: list[int], logits: NDArray[np.float32], rows: Rows | None) -> None:
-        finite = np.isfinite(logits)
-        all_finite = bool(finite.all())
-        live = None if all_finite else np.asarray(finite.all(axis=2))
+        # A sum is finite only if all its terms are: one call where, as nearly always, they are.
+        live = None if math.isfinite(logits.sum()) else np.asarray(np.isfinite(logits).all(axis=2))
         if live is not None:
             logits = np.where(live[:, :, None], logits, np.float32(0))
         temperatures = np.array([self._members[index].temperature for index in indices], dtype=np.float32)

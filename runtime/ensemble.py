@@ -87,10 +87,10 @@ class Ensemble:
             return ballot.result(self._verdict(ballot))
         self._consult(self._first, images, ballot)
         leaders = majority(ballot.votes, len(self.members))
-        undecided = np.flatnonzero(leaders == NO_VOTE)
-        if len(undecided) == 0:
+        undecided = [row for row, leader in enumerate(leaders.tolist()) if leader == NO_VOTE]
+        if not undecided:
             return ballot.result(leaders)
-        self._consult(self._others, images, ballot, undecided)
+        self._consult(self._others, images, ballot, np.array(undecided))
         return ballot.result(self._verdict(ballot))
 
     def dissent(self, images: Images, prediction: Prediction) -> bool:

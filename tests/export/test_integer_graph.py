@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 from torch import nn
 
-from export.integer_graph import member_graph, multiply_accumulates
+from export.integer_graph import member_graph, multiply_accumulates, refuse_unknown
 from models.layers import freeze
 from models.networks import mnist_conv
 from models.precision import Precision
@@ -96,3 +96,19 @@ def test_multiply_accumulates_of_mnist_conv(precision: str) -> None:
     network = freeze(mnist_conv(Precision.parse(precision)))
     by_hand = 64 * 8 * 8 * 14 * 14 + 128 * 64 * 6 * 6 * 5 * 5 + 128 * 128 * 5 * 5 + 128 * 10
     assert multiply_accumulates(network, (1, 28, 28)) == by_hand == 8_586_496
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Linear(4, 2),
+        nn.Conv2d(2, 2, 3, groups=2, bias=False),
+        nn.Conv2d(2, 2, 3, dilation=2, bias=False),
+        nn.Conv2d(2, 2, 3, stride=(1, 2), bias=False),
+        nn.Conv2d(2, 2, 3, padding=(0, 1), bias=False),
+    ],
+    ids=str,
+)
+def test_float_layers_with_something_that_the_rules_leave_out_are_refused(layer: nn.Linear | nn.Conv2d) -> None:
+    with pytest.raises(TypeError, match="no rule to export"):
+        refuse_unknown(layer)
