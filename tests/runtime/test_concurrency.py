@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from functools import partial
 
 import numpy as np
 import onnxruntime as ort
@@ -54,15 +54,17 @@ def test_members_overlap_in_time() -> None:
 
 @pytest.mark.parametrize("concurrency", ["members", "requests"])
 def test_no_more_members_run_at_once_than_there_are_cores(concurrency: Concurrency) -> None:
-    alone, order = threading.Lock(), []
+    order: list[tuple[str, bool]] = []
+    second = threading.Event()
 
     def inside(name: str) -> None:
-        with ExitStack() as stack:
-            assert alone.acquire(blocking=False)
-            stack.callback(alone.release)
-            order.append((name, threading.current_thread() is threading.main_thread()))
+        order.append((name, threading.current_thread() is threading.main_thread()))
+        if name != "a":
+            second.set()
+        elif second.wait(0.1):
+            order.append(("met", False))
 
-    ensemble = ensemble_of(*[lambda n=n: inside(n) for n in "abc"], concurrency=concurrency, cores=1)
+    ensemble = ensemble_of(*[partial(inside, name) for name in "abc"], concurrency=concurrency, cores=1)
     assert ensemble.predict(numbered(1)).verdict.tolist() == [0]
     assert order == [(name, concurrency == "requests") for name in "abc"]
     ensemble.close()

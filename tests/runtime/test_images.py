@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from runtime.errors import EmpirError, ImageError, ImageTooLarge
-from runtime.images import decode_image, encode_png
+from runtime.images import decode_image, decode_pixels, encode_png
 from runtime.manifest import Input
 
 Levels = NDArray[np.uint8]
@@ -77,6 +77,14 @@ def test_formats(spec: Input, kind: str, options: dict[str, Any], tolerance: int
         wanted = np.asarray(Image.fromarray(levels).convert("L"))[None]
     decoded = decode_image(encoded(Image.fromarray(levels), kind, **options), spec)[0] * 255
     np.testing.assert_allclose(decoded, wanted, atol=tolerance + 1e-4)
+
+
+def test_a_picture_may_keep_its_own_size() -> None:
+    levels = noise(9, 7, 3)
+    pixels = decode_pixels(encoded(Image.fromarray(levels)), channels=3)
+    np.testing.assert_array_equal(pixels, levels.transpose(2, 0, 1).astype(np.float32) / np.float32(255))
+    with pytest.raises(ImageTooLarge):
+        decode_pixels(encoded(Image.fromarray(levels)), channels=3, max_pixels=62)
 
 
 def test_grey_becomes_colour() -> None:

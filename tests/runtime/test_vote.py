@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from runtime.vote import NO_VOTE, Classes, Probs, average_verdict, majority, majority_verdict, softmax
 
-N_CLASSES = 4
+N_CLASSES = 3
 ballots = st.tuples(st.integers(1, 7), st.integers(1, 5)).flatmap(
     lambda shape: arrays(np.int64, shape, elements=st.integers(NO_VOTE, N_CLASSES - 1))
 )
