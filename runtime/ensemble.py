@@ -63,6 +63,11 @@ class Ensemble:
         for index, member in enumerate(self.members):
             self._image_seconds[index] = min(member.answer(image).seconds for _ in range(repeats))
 
+    @property
+    def image_seconds(self) -> float | None:
+        """What one image took in the warm-up, all members one after the other; None before it."""
+        return sum(self._image_seconds) if all(self._image_seconds) else None
+
     def side_by_side(self, indices: Sequence[int], n_images: int) -> bool:
         """Whether these members, for a batch of this size, run on threads of their own or one after the other."""
         if self._concurrency != "auto":

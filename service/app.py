@@ -65,7 +65,8 @@ def create_app(
         title="EMPIR Serve", version=_version(), description=DESCRIPTION, lifespan=lifespan, redoc_url=None
     )
     # The same handler twice: FastAPI's route documents it, Starlette's, found first, spares each request its overhead.
-    app.router.routes.append(_NamedRoute("/predict", predict.predict, methods=["POST"], include_in_schema=False))
+    hot = _NamedRoute("/predict", predict.predict, methods=["POST"], include_in_schema=False)
+    app.router.routes.insert(0, hot)
     for router in (predict.router, probe.router, health.router):
         app.include_router(router)
     for kind in (EmpirError, HTTPException, RequestValidationError):

@@ -22,11 +22,12 @@ def make_logger(settings: Settings, stream: TextIO = sys.stderr) -> structlog.ty
     else:
         shared += [structlog.dev.ConsoleRenderer(pad_event_to=8)]
     logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
-        structlog.PrintLogger(stream),
+        structlog.WriteLogger(stream),  # one write for a line, where PrintLogger makes two and looks for its arguments
         processors=shared,
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        cache_logger_on_first_use=True,
     )
-    return logger
+    return logger.bind()
 
 
 def adopt(logger: structlog.typing.FilteringBoundLogger) -> None:

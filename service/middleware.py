@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 import structlog
+from prometheus_client import Histogram
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,6 +27,7 @@ class Edge:
         self, app: ASGIApp, settings: Settings, metrics: Metrics, log: structlog.typing.FilteringBoundLogger
     ) -> None:
         self._app, self._settings, self._metrics, self._log = app, settings, metrics, log
+        self._durations: dict[tuple[str, str, int], Histogram] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,7 +53,10 @@ class Edge:
         route = getattr(scope.get("route"), "path", "other")
         method = scope["method"] if scope["method"] in METHODS else "other"
         status = exchange.status or CLIENT_LEFT
-        self._metrics.http_request_duration_seconds.labels(route, method, str(status)).observe(seconds)
+        series = (route, method, status)  # a closed set; looking it up here spares the labels' checks
+        if series not in self._durations:
+            self._durations[series] = self._metrics.http_request_duration_seconds.labels(*series)
+        self._durations[series].observe(seconds)
         if (code := exchange.code) is not None:
             exchange.log["code"] = code
             if code in REFUSALS:

@@ -13,6 +13,10 @@ from service.errors import DeadlineExceeded, QueueFull
 from service.metrics import Metrics
 from service.settings import Settings
 
+INLINE_SECONDS = 0.002
+"""With nothing else under way an ensemble quicker than this runs on the event loop: handing it to a thread and back
+costs more than the loop gains by it."""
+
 
 class Scheduler:
     """Runs predictions and, when nothing else does, audits. Lives on one event loop."""
@@ -23,6 +27,7 @@ class Scheduler:
         self._threads = ThreadPoolExecutor(cores, thread_name_prefix="predict")
         self._running = asyncio.Semaphore(cores)
         self._waiting = 0
+        self._in_flight = 0
         self._audits: set[asyncio.Task[None]] = set()
 
     async def predict(self, served: Served, images: Images, mode: Mode) -> tuple[Prediction, float]:
@@ -30,6 +35,11 @@ class Scheduler:
 
         Raises QueueFull at once when too many wait, DeadlineExceeded when the answer is not there in time.
         """
+        quick = served.ensemble.image_seconds
+        if self._in_flight == 0 and quick is not None and quick * len(images) < INLINE_SECONDS:
+            prediction = served.ensemble.predict(images, mode)
+            self._consider_audit(served, images, prediction, mode)
+            return prediction, 0.0
         if self._running.locked() and self._waiting >= self._settings.queue:
             raise QueueFull(f"{self._waiting} predictions are waiting already; try again shortly")
         try:
@@ -52,15 +62,20 @@ class Scheduler:
         waited = time.perf_counter() - start
         # The core is free when the thread is done, which is later than the moment its caller gives up.
         work = asyncio.get_running_loop().run_in_executor(self._threads, served.ensemble.predict, images, mode)
-        work.add_done_callback(lambda _: self._running.release())
+        work.add_done_callback(self._done)
+        self._in_flight += 1
         prediction = await asyncio.shield(work)
-        if mode == "quorum" and self._settings.audit_rate > self._chance.random():
-            self._audit(served, images, prediction)
+        self._consider_audit(served, images, prediction, mode)
         return prediction, waited
 
-    def _audit(self, served: Served, images: Images, prediction: Prediction) -> None:
+    def _done(self, work: asyncio.Future[Prediction]) -> None:
+        self._in_flight -= 1
+        self._running.release()
+
+    def _consider_audit(self, served: Served, images: Images, prediction: Prediction, mode: Mode) -> None:
         """Ask the skipped members once nothing waits; at most one audit at a time, so they never pile up."""
-        if self._audits or not any("skipped" in row for row in prediction.status):
+        chosen = mode == "quorum" and self._settings.audit_rate > self._chance.random()
+        if not chosen or self._audits or not any("skipped" in row for row in prediction.status):
             return
         task = asyncio.create_task(self._audit_when_idle(served, images, prediction))
         self._audits.add(task)
