@@ -83,6 +83,14 @@ def test_jobs_run_in_one_other_process_without_torch(
     assert "libtorch" in ours  # so it would be seen
 
 
+def test_ctrl_c_is_the_servers_to_handle(probes: ProbeProcess, loop: asyncio.Runner, toy: ToyBundle) -> None:
+    pid = probes.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGINT)
+    assert loop.run(probes.run(job(toy))).attack.eps == 0.1
+    assert probes.pid == pid
+
+
 def test_what_a_job_raises_reaches_its_caller_and_no_other(
     probes: ProbeProcess, loop: asyncio.Runner, toy: ToyBundle
 ) -> None:
