@@ -3,17 +3,16 @@
 FGSM: Goodfellow et al., arXiv 1412.6572. PGD: Madry et al., arXiv 1706.06083.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robustness.goals import ANY_OTHER, Goals
-from robustness.losses import Loss
+from robustness.losses import Loss, Values
 from robustness.norms import NORMS, NormName
 from robustness.victim import Array, Victim
-from runtime.prediction import Prediction
 
 
 @dataclass(frozen=True)
@@ -44,12 +43,14 @@ def climb(
     schedule: Schedule,
     generator: np.random.Generator,
     *,
+    halve_at: Collection[int] = (),
     out_of_time: Callable[[], bool] = lambda: False,
 ) -> dict[int, Found]:
     """Climb `loss` from `images` [N, C, H, W], a trajectory for each goal; the first success of each image, by index.
 
     Success is judged by the served member graphs and their vote at every iterate, the start included. All trajectories
-    of an image stop at its first success, and everything stops when `out_of_time()`.
+    of an image stop at its first success, and everything stops when `out_of_time()`. At the steps `halve_at` only the
+    half of each image's trajectories with the largest loss goes on.
     """
     norm, eps = NORMS[schedule.norm], schedule.eps
     clean = images[goals.source]
@@ -64,7 +65,15 @@ def climb(
         if step == schedule.steps or not open_rows.any() or out_of_time():
             break
         goals, clean, adversarial = goals.where(open_rows), clean[open_rows], adversarial[open_rows]
-        cotangents = loss(_logits(prediction, open_rows), goals)[1]
+        values, cotangents = loss(prediction.logits[:, open_rows], goals)
+        if step in halve_at:
+            best = _larger_half(values, goals.source)
+            goals, clean, adversarial, cotangents = (
+                goals.where(best),
+                clean[best],
+                adversarial[best],
+                cotangents[:, best],
+            )
         direction = norm.steepest(victim.gradient(adversarial, cotangents))
         perturbation = adversarial + np.float32(schedule.step_size) * direction - clean
     return found
@@ -76,5 +85,10 @@ def succeeded(verdict: NDArray[np.int64], goals: Goals) -> NDArray[np.bool_]:
     return wanted
 
 
-def _logits(prediction: Prediction, rows: NDArray[np.bool_]) -> Array:
-    return prediction.logits[:, rows]
+def _larger_half(values: Values, source: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """The rows [B] that are among the larger half, rounded up, of the values of their image."""
+    keep = np.zeros(len(values), dtype=bool)
+    for image in np.unique(source):
+        rows = np.flatnonzero(source == image)
+        keep[rows[np.argsort(-values[rows], kind="stable")[: (len(rows) + 1) // 2]]] = True
+    return keep

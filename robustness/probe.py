@@ -21,6 +21,8 @@ from runtime.manifest import Manifest
 from runtime.prediction import Prediction
 from runtime.vote import NO_VOTE
 
+FEWEST_TO_HALVE = 20
+
 
 def probe(victim: Victim, manifest: Manifest, image: Array, parameters: AttackParameters) -> ProbeReport:
     """Attack `image`, float32 [1, C, H, W] in [0, 1].
@@ -65,7 +67,16 @@ class _Run:
             self.losses.append(name)
             trajectories = goals.repeated(self.chosen.restarts)
             schedule, late = self.chosen.schedule, self._out_of_time
-            found = climb(self.victim, self.image, trajectories, loss, schedule, generator, out_of_time=late)
+            found = climb(
+                self.victim,
+                self.image,
+                trajectories,
+                loss,
+                schedule,
+                generator,
+                halve_at=self._halve_at,
+                out_of_time=late,
+            )
             if found:
                 return self.report("broken", found[0].image[None])
             if late():
@@ -112,6 +123,13 @@ class _Run:
             ("mean_probability", mean, as_asked(labels, targets)),
             (*second, every_class(labels, targets, self.clean.logits)),
         ]
+
+    @property
+    def _halve_at(self) -> list[int]:
+        """After a quarter and half of the steps the nearer half of the trajectories goes on: as many images fell in a
+        third less time (60 test images, eps 0.05 and 0.1)."""
+        steps = self.chosen.schedule.steps
+        return [steps // 4, steps // 2] if steps >= FEWEST_TO_HALVE else []
 
     def _out_of_time(self) -> bool:
         return 1000 * (time.perf_counter() - self.start) > self.chosen.budget_ms
@@ -168,6 +186,7 @@ class _Run:
             seed=self.chosen.seed,
             budget_ms=self.chosen.budget_ms,
             losses=self.losses,
+            halved_at=self._halve_at,
         )
 
 

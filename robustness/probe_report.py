@@ -26,6 +26,8 @@ class Attack(BaseModel):
     seed: int
     budget_ms: int
     losses: list[str]
+    halved_at: list[int]
+    """Steps after which only the nearer half of each image's trajectories went on."""
 
 
 class View(BaseModel):

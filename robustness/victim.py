@@ -1,6 +1,5 @@
 """The victim of an attack: the served ensemble, its gradients, and a count of what was asked of both."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,14 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
-from runtime.ensemble import Ensemble
+from runtime.ensemble import Ensemble, usable_cores
 from runtime.gradients import Differentiable, load_gradients
 from runtime.prediction import Prediction
 
 Array = NDArray[np.float32]
-
-PART = 6
-"""Images in one call of a gradient graph."""
 PATIENCE_MS = 3_600_000
 """A slow machine is no successful attack: a member under attack is waited for; the attack has a budget of its own."""
 
@@ -37,7 +33,8 @@ class Victim:
         self.temperatures = np.array([member.temperature for member in ensemble.members], dtype=np.float64)
         self.spent = Spent()
         self._gradients = list(gradients)
-        self._pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="gradient")
+        self._cores = usable_cores()
+        self._pool = ThreadPoolExecutor(self._cores, thread_name_prefix="gradient")
 
     @classmethod
     def of_bundle(cls, bundle: Bundle) -> "Victim":
@@ -58,18 +55,21 @@ class Victim:
 
     def gradient(self, images: Array, cotangents: Array) -> Array:
         """d(sum over members of logits . cotangents)/d(images) [B, C, H, W]; zero cotangents cost nothing."""
+        asked = np.argwhere(np.any(cotangents, axis=2))  # pairs of member and image, by member
+        self.spent.gradient_calls += len(asked)
+        # Equal shares for the cores, each of few calls of many images; this thread takes the first itself.
+        first, *others = np.array_split(asked, self._cores)
+        runs = [self._pool.submit(self._share, share, images, cotangents) for share in others if len(share)]
+        total = self._share(first, images, cotangents)
+        for run in runs:
+            total += run.result()
+        return total
+
+    def _share(self, pairs: NDArray[np.intp], images: Array, cotangents: Array) -> Array:
         total = np.zeros_like(images)
-        asked: NDArray[np.bool_] = np.any(cotangents, axis=2, keepdims=True)[:, :, 0]
-        self.spent.gradient_calls += int(asked.sum())
-        runs = []
-        for index, mask in enumerate(asked):
-            rows = np.flatnonzero(mask)
-            # Small parts keep all cores busy to the end; each costs one more call, a fraction of an image's gradient.
-            for part in (rows[i : i + PART] for i in range(0, len(rows), PART)):
-                graph = self._gradients[index]
-                runs.append((part, self._pool.submit(graph.gradient, images[part], cotangents[index, part])))
-        for part, run in runs:
-            total[part] += run.result()[1]
+        for member in np.unique(pairs[:, 0]):
+            rows = pairs[pairs[:, 0] == member, 1]
+            total[rows] += self._gradients[member].gradient(images[rows], cotangents[member, rows])[1]
         return total
 
     def close(self) -> None:
