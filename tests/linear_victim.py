@@ -11,6 +11,7 @@ from tests.toys import FP32, W2A4, LinearMember, toy_entry, toy_manifest
 
 QUARTER = 16
 """Pixels in a quarter of the image: two rows."""
+MAJORITY = Vote(rule="majority", tie_breaker="fp32")
 NAMES = ("low-a", "low-b", "fp32")
 LINEAR_MANIFEST: Manifest = toy_manifest(
     [toy_entry(name, FP32 if name == "fp32" else W2A4) for name in NAMES],
@@ -20,7 +21,11 @@ LINEAR_MANIFEST: Manifest = toy_manifest(
 )
 
 
-def linear_victim(quarters: Sequence[Sequence[Sequence[float]]], biases: Sequence[Sequence[float]]) -> Victim:
+def linear_victim(
+    quarters: Sequence[Sequence[Sequence[float]]],
+    biases: Sequence[Sequence[float]],
+    vote: Vote = MAJORITY,
+) -> Victim:
     """Members low-a, low-b and fp32, whose logits are `biases` [member][class] for a grey image (all 1/2).
 
     `quarters` [member][quarter][class]: what a class gains by the mean brightness of a quarter.
@@ -34,7 +39,7 @@ def linear_victim(quarters: Sequence[Sequence[Sequence[float]]], biases: Sequenc
         )
         for entry, weights, bias in zip(LINEAR_MANIFEST.members, quarters, biases, strict=True)
     ]
-    return Victim(Ensemble(members, Vote(rule="majority", tie_breaker="fp32"), 3), members)
+    return Victim(Ensemble(members, vote, 3), members)
 
 
 def planted_victim() -> Victim:
@@ -53,3 +58,13 @@ def planted_victim() -> Victim:
         ],
         [(1, 0, 0), (1, 0, 0), (10, 0, 0)],
     )
+
+
+def saturated_victim() -> Victim:
+    """Sure low-precision members, whose probabilities do not move, and a doubtful one that goes the other way.
+
+    All vote cat for a grey image. The low-precision members become dog where the image is 1/12 brighter; the
+    full-precision member is nearer to dog the darker it is, but never gets there within 0.1.
+    """
+    sure, doubtful = [(0, 75, 0)] * 4, [(0, -1, 0)] * 4
+    return linear_victim([sure, sure, doubtful], [(25, 0, 0), (25, 0, 0), (1, 0, 0)])

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from robustness.coalitions import coalitions
-from robustness.goals import ANY_OTHER, as_asked, every_class
+from robustness.goals import ANY_OTHER, Goals, as_asked, every_class
 from robustness.gradient_attacks import Found, Schedule, climb, succeeded
-from robustness.losses import joint_margin, mean_probability
+from robustness.losses import Cotangents, Values, joint_margin, mean_probability
 from robustness.norms import NORMS, NormName
 from robustness.victim import Victim
 from runtime.bundle import load_bundle
@@ -148,6 +148,28 @@ def test_all_trajectories_of_an_image_stop_at_its_first_success(toy: ToyBundle, 
     found = attack(victim, toy, "linf", 1.0, restarts=3)
     assert len(found) == len(toy.images)
     assert victim.spent.queries == sum(3 * (each.step + 1) for each in found.values())
+
+
+def test_at_a_halving_the_trajectories_with_the_largest_loss_go_on(toy: ToyBundle, victim: Victim) -> None:
+    """Two images, each with a trajectory to any other class (-1) and to three others; the loss is the class."""
+    seen = []
+
+    def loss(logits: Array, goals: Goals) -> tuple[Values, Cotangents]:
+        seen.append(list(zip(goals.source.tolist(), goals.target.tolist(), strict=True)))
+        return goals.target.astype(np.float64), np.zeros_like(logits)
+
+    images, labels = toy.images[:2], toy.classes[:2]
+    goals = every_class(labels, np.full(2, ANY_OTHER), np.zeros((3, 2, 4), np.float32))
+    schedule = Schedule("linf", 1e-3, steps=5, step_size=1e-3, random_start=False)
+    climb(victim, images, goals, loss, schedule, np.random.default_rng(0), halve_at=[1, 3])
+    assert [sorted(step) for step in seen] == [
+        [(0, -1), (0, 1), (0, 2), (0, 3), (1, -1), (1, 0), (1, 2), (1, 3)],
+        [(0, -1), (0, 1), (0, 2), (0, 3), (1, -1), (1, 0), (1, 2), (1, 3)],
+        [(0, 2), (0, 3), (1, 2), (1, 3)],
+        [(0, 2), (0, 3), (1, 2), (1, 3)],
+        [(0, 3), (1, 3)],
+    ]
+    assert victim.spent.queries == 8 + 8 + 4 + 4 + 2 + 2
 
 
 def test_time_stops_everything(toy: ToyBundle, victim: Victim) -> None:

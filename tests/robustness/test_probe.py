@@ -1,7 +1,7 @@
 """The probe: what its report says, on a real toy bundle and on linear victims whose answers are known."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from runtime.ensemble import Ensemble
 from runtime.errors import InvalidValue, NoQuorum
 from runtime.images import decode_image
 from runtime.manifest import Vote
-from tests.linear_victim import LINEAR_MANIFEST, NAMES, linear_victim, planted_victim
+from tests.linear_victim import LINEAR_MANIFEST, MAJORITY, NAMES, linear_victim, planted_victim, saturated_victim
 from tests.toy_bundle import LABELS, ToyBundle
 from tests.toys import W2A4, Array, ToyMember
 
@@ -95,7 +95,15 @@ def test_every_hyperparameter_is_reported(toy: ToyBundle, victim: Victim) -> Non
         "target": None,
         "seed": 11,
         "budget_ms": 20_000,
+        "halved_at": [],
     }
+
+
+def test_a_long_attack_halves_its_trajectories_twice(toy: ToyBundle, victim: Victim) -> None:
+    """The mean probability has one trajectory, the second stage 4, then 2, then 1."""
+    report = attacked(toy, victim, eps=1e-4, steps=40)
+    assert report.attack.halved_at == [10, 20]
+    assert report.queries == 1 + 41 + (11 * 4 + 10 * 2 + 20 * 1)
 
 
 def test_a_target_is_reached_or_the_attack_has_failed(toy: ToyBundle, victim: Victim) -> None:
@@ -179,11 +187,43 @@ def test_a_change_that_a_png_rounds_away_is_told(linear: Victim) -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_joint_goals_break_what_the_mean_probability_does_not(seed: int) -> None:
-    victim = planted_victim()
-    report = probe(victim, LINEAR_MANIFEST, GREY, AttackParameters(eps=0.1, steps=60, step_size=0.01, seed=seed))
+@pytest.mark.parametrize(
+    ("build", "ends"),
+    [
+        (planted_victim, (["dog", "dog", "cat"], ["eel", "eel", "cat"])),
+        (saturated_victim, (["dog", "dog", "cat"],)),
+    ],
+)
+def test_joint_goals_break_what_the_mean_probability_does_not(
+    build: Callable[[], Victim], ends: Sequence[list[str]], seed: int
+) -> None:
+    victim = build()
+    parameters = AttackParameters(eps=0.1, steps=60, step_size=0.01, seed=seed)
+    report = probe(victim, LINEAR_MANIFEST, GREY, parameters)
     assert (report.outcome, report.attack.losses) == ("broken", ["mean_probability", "joint_targeted"])
-    assert [member.label_after for member in report.members] in (["dog", "dog", "cat"], ["eel", "eel", "cat"])
+    assert [member.label_after for member in report.members] in ends
+    victim.close()
+
+
+def test_the_smallest_eps_of_a_targeted_attack_is_where_the_target_wins() -> None:
+    """The brighter, the more eel, and later dog: cat 2, eel 1 + 40 b, dog 80 b - 1 for a brightness of b above grey."""
+    victim = linear_victim([[(0, 20, 10)] * 4] * 3, [(2, -1, 1)] * 3)
+    smallest = [
+        probe(victim, LINEAR_MANIFEST, GREY, AttackParameters("fgsm", eps=0.1, target=target)).smallest_eps
+        for target in (None, 1)
+    ]
+    np.testing.assert_allclose(np.array(smallest, dtype=float), [0.025, 0.05], atol=0.1 / 32**2 + 1e-6)
+    victim.close()
+
+
+@pytest.mark.parametrize("tie_breaker", [None, "fp32"])
+def test_an_average_has_no_coalitions(tie_breaker: str | None) -> None:
+    vote = Vote(rule="average", tie_breaker=tie_breaker)
+    victim = linear_victim([[(0, 10, 0)] * 4] * 3, [(2, 0, 0)] * 3, vote)
+    report = probe(victim, LINEAR_MANIFEST, GREY, AttackParameters(eps=0.01, steps=3))
+    assert report.outcome == "not_broken_within_budget"
+    assert report.attack.losses == ["mean_probability", "targeted_mean_probability"]
+    assert probe(victim, LINEAR_MANIFEST, GREY, AttackParameters(eps=0.1)).outcome == "broken"
     victim.close()
 
 
@@ -191,7 +231,7 @@ def test_without_a_verdict_there_is_nothing_to_attack() -> None:
     votes = np.eye(3, dtype=np.float32)[:, None]
     members = [ToyMember(name, W2A4, vote) for name, vote in zip(NAMES, votes, strict=True)]
     members[2].failure = "error"
-    victim = Victim(Ensemble(members, Vote(rule="majority", tie_breaker="fp32"), 3), [])
+    victim = Victim(Ensemble(members, MAJORITY, 3), [])
     with pytest.raises(NoQuorum, match=r"no verdict to attack.*told to fail"):
         probe(victim, LINEAR_MANIFEST, GREY, AttackParameters())
     victim.close()
