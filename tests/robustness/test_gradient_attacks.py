@@ -16,7 +16,7 @@ from robustness.norms import NORMS, NormName
 from robustness.victim import Victim
 from runtime.bundle import load_bundle
 from runtime.ensemble import Ensemble
-from tests.linear_victim import QUARTER, planted_victim
+from tests.linear_victim import QUARTER, linear_victim, planted_victim
 from tests.toy_bundle import ToyBundle
 from tests.toys import Array
 
@@ -170,6 +170,28 @@ def test_at_a_halving_the_trajectories_with_the_largest_loss_go_on(toy: ToyBundl
         [(0, 3), (1, 3)],
     ]
     assert victim.spent.queries == 8 + 8 + 4 + 4 + 2 + 2
+
+
+def test_after_a_halving_each_trajectory_keeps_its_own_gradient() -> None:
+    """Only the trajectory to dog goes up, to where the vote falls; it is neither the first nor the last."""
+    victim = linear_victim([[(0, 10, 0)] * 4] * 3, [(2, 0, 1)] * 3)
+
+    def loss(logits: Array, goals: Goals) -> tuple[Values, Cotangents]:
+        is_dog = goals.target == 1
+        cotangents = np.zeros_like(logits)
+        cotangents[0, :, 1] = np.where(is_dog, 1, -1)
+        return is_dog.astype(np.float64), cotangents
+
+    image = np.full((1, 1, 8, 8), 0.5, np.float32)
+    goals = every_class(np.array([0]), np.array([ANY_OTHER]), victim.predict(image).logits)
+    assert goals.target.tolist() == [2, 1, ANY_OTHER]
+    schedule = Schedule("linf", 0.1, steps=9, step_size=0.012, random_start=False)
+    whole, halved = (
+        climb(victim, image, goals, loss, schedule, np.random.default_rng(0), halve_at=steps) for steps in ((), (0, 1))
+    )
+    assert whole[0].step == halved[0].step == 5  # 0.05 brighter in 5 steps of 0.012
+    np.testing.assert_array_equal(whole[0].image, halved[0].image)
+    victim.close()
 
 
 def test_time_stops_everything(toy: ToyBundle, victim: Victim) -> None:
