@@ -18,6 +18,9 @@ from export.integer_graph import conv_attributes, conv_shape, covers_input, refu
 from models.layers import IntegerConv2d, QuantizeInput
 from models.quantizers import top_level
 
+OFFSET = 64
+"""Added to levels of up to 7 bits in 8, so that sums below 0 can be told from 0."""
+
 Backward = Callable[[str], str]
 """From the gradient with respect to a layer's output to that with respect to its input."""
 
@@ -59,29 +62,63 @@ def _(layer: QuantizeInput, graph: GraphBuilder, image: str) -> tuple[str, Backw
 @differentiate.register
 def _(layer: IntegerConv2d, graph: GraphBuilder, x: str) -> tuple[str, Backward]:
     shape = conv_shape(graph.shape_of(x), layer.weight, layer.stride, layer.padding)
-    weight = graph.packed_levels(layer.weight.numpy(), layer.weight_bits, TensorProto.FLOAT)
+    weight = graph.packed_levels(layer.weight.numpy(), layer.weight_bits, TensorProto.INT8)
+    floats = graph.node("Cast", weight, to=TensorProto.FLOAT)
     per_unit = layer.multiplier if layer.multiplier.dim() == 0 else layer.multiplier.view(-1, 1, 1)
     multiplier = graph.constant(per_unit.numpy(), np.float32)
-    sums, convolve_back = _convolve(graph, x, weight, layer.weight, layer.stride, layer.padding)
-    # ONNX Runtime would fold the multiplier into the weights of a Conv right before it, which turns exact zeros into
-    # rounding errors of either sign; a Reshape in between costs nothing and prevents it.
-    sums = graph.node("Reshape", sums, graph.constant([-1, *shape], np.int64))
-    values = graph.node("Mul", sums, multiplier, shape=shape)
+    back = _convolve_back(graph, graph.shape_of(x), floats, layer.weight, layer.stride, layer.padding)
 
     if layer.out_bits is None:
-        return values, lambda dy: convolve_back(graph.node("Mul", dy, multiplier))
-    n = top_level(layer.out_bits)
-    bottom, top = graph.constant(0, np.float32), graph.constant(n, np.float32)
-    inside = graph.node("And", graph.node("GreaterOrEqual", sums, bottom), graph.node("LessOrEqual", values, top))
-    levels = graph.node("Round", graph.node("Clip", values, bottom, top), shape=shape)
-    return levels, lambda dy: convolve_back(graph.node("Mul", _masked(graph, dy, inside), multiplier))
+        values = graph.node("Mul", _sums(layer, graph, x, weight, floats), multiplier, shape=shape)
+        return values, lambda dy: back(graph.node("Mul", dy, multiplier))
+    if layer.out_bits < 8:
+        rounded = _rounded_by_kernel(layer, graph, x, weight)
+    else:
+        rounded = graph.node("Round", graph.node("Mul", _sums(layer, graph, x, weight, floats), multiplier))
+    n = graph.constant(top_level(layer.out_bits), np.float32)
+    levels = graph.node("Clip", rounded, graph.constant(0, np.float32), n, shape=shape)
+    inside = graph.node("Equal", rounded, levels)
+    return levels, lambda dy: back(graph.node("Mul", _masked(graph, dy, inside), multiplier))
+
+
+def _rounded_by_kernel(layer: IntegerConv2d, graph: GraphBuilder, x: str, weight: str) -> str:
+    """round(sums x multiplier) from the int8 kernel, three times as fast as floats: right from -OFFSET to the top level
+    and beyond, so that what is clipped can be told from what is not."""
+    one, zero, offset = (graph.constant(v, t) for v, t in ((1, np.float32), (0, np.uint8), (OFFSET, np.uint8)))
+    scale = graph.constant(layer.multiplier.numpy(), np.float32)
+    weight_shift = graph.constant(np.zeros(layer.multiplier.shape), np.int8, shared=False)
+    levels = graph.node("Cast", x, to=TensorProto.UINT8)
+    attributes = conv_attributes(layer.stride, layer.padding)
+    y = graph.node("QLinearConv", levels, one, zero, weight, scale, weight_shift, one, offset, **attributes)
+    return graph.node("Sub", graph.node("Cast", y, to=TensorProto.FLOAT), graph.constant(OFFSET, np.float32))
+
+
+def _sums(layer: IntegerConv2d, graph: GraphBuilder, x: str, weight: str, floats: str) -> str:
+    """The integer sums as floats [N, O, H', W']."""
+    shape = conv_shape(graph.shape_of(x), layer.weight, layer.stride, layer.padding)
+    if covers_input(graph.shape_of(x), layer.weight, layer.padding):
+        levels = graph.node("Cast", graph.node("Flatten", x), to=TensorProto.UINT8)
+        columns = graph.node("Transpose", graph.node("Flatten", weight), perm=[1, 0])
+        sums = graph.node("Cast", graph.node("MatMulInteger", levels, columns), to=TensorProto.FLOAT)
+    else:
+        sums = graph.node("Conv", x, floats, **conv_attributes(layer.stride, layer.padding))
+    # ONNX Runtime would fold the multiplier into the weights of a Conv right before it, which turns exact zeros into
+    # rounding errors of either sign; a Reshape in between costs nothing and prevents it.
+    return graph.node("Reshape", sums, graph.constant([-1, *shape], np.int64))
 
 
 @differentiate.register
 def _(layer: nn.Conv2d, graph: GraphBuilder, x: str) -> tuple[str, Backward]:
     refuse_unknown(layer)
     weight = graph.constant(layer.weight.detach().numpy(), np.float32)
-    return _convolve(graph, x, weight, layer.weight, layer.stride[0], int(layer.padding[0]))
+    shape, stride, padding = graph.shape_of(x), layer.stride[0], int(layer.padding[0])
+    back = _convolve_back(graph, shape, weight, layer.weight, stride, padding)
+    out = conv_shape(shape, layer.weight, stride, padding)
+    if not covers_input(shape, layer.weight, padding):
+        return integer_graph.emit(layer, graph, x), back
+    columns = graph.node("Transpose", graph.node("Flatten", weight), perm=[1, 0])
+    product = graph.node("MatMul", graph.node("Flatten", x), columns)
+    return graph.node("Reshape", product, graph.constant([-1, *out], np.int64), shape=out), back
 
 
 @differentiate.register
@@ -102,29 +139,18 @@ def _(layer: nn.Linear, graph: GraphBuilder, x: str) -> tuple[str, Backward]:
     return integer_graph.emit(layer, graph, x), lambda dy: graph.node("MatMul", dy, transposed)
 
 
-def _convolve(
-    graph: GraphBuilder, x: str, weight: str, like: Tensor, stride: int, padding: int
-) -> tuple[str, Backward]:
-    """A convolution and its transpose; matrix products where the kernel [O, C, k, k] covers its whole input."""
-    shape = graph.shape_of(x)
-    out = conv_shape(shape, like, stride, padding)
+def _convolve_back(graph: GraphBuilder, shape: Shape, weight: str, like: Tensor, stride: int, padding: int) -> Backward:
+    """The transpose of a convolution over an input of `shape`; a matrix product where the kernel covers all of it."""
     if covers_input(shape, like, padding):
-        flat = graph.node("Flatten", weight)
-        product = graph.node("MatMul", graph.node("Flatten", x), graph.node("Transpose", flat, perm=[1, 0]))
-        there, back = graph.constant([-1, *out], np.int64), graph.constant([-1, *shape], np.int64)
-        return (
-            graph.node("Reshape", product, there, shape=out),
-            lambda dy: graph.node("Reshape", graph.node("MatMul", graph.node("Flatten", dy), flat), back),
-        )
-    attributes = conv_attributes(stride, padding)
+        flat, back = graph.node("Flatten", weight), graph.constant([-1, *shape], np.int64)
+        return lambda dy: graph.node("Reshape", graph.node("MatMul", graph.node("Flatten", dy), flat), back)
+    out = conv_shape(shape, like, stride, padding)
     lost = [
         size - ((o - 1) * stride - 2 * padding + k)
         for size, o, k in zip(shape[1:], out[1:], like.shape[2:], strict=True)
     ]
-    return (
-        graph.node("Conv", x, weight, shape=out, **attributes),
-        lambda dy: graph.node("ConvTranspose", dy, weight, output_padding=lost, **attributes),
-    )
+    attributes = conv_attributes(stride, padding)
+    return lambda dy: graph.node("ConvTranspose", dy, weight, output_padding=lost, **attributes)
 
 
 def _masked(graph: GraphBuilder, gradient: str, where: str) -> str:

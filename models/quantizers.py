@@ -73,10 +73,9 @@ def requantized_levels(sums: Tensor, multiplier: Tensor | float, bits: int, roun
     """Levels clip(round(sums x multiplier), 0, n) as integer kernels compute them: a float32 product, half to even.
 
     `multiplier` is a number, or a tensor that broadcasts over `sums` [N, C, H, W] (one for each channel).
-    The gradient is the multiplier where 0 <= sums x multiplier <= n, else 0.
+    The gradient is the multiplier where 0 <= round(sums x multiplier) <= n, else 0.
     """
-    n = top_level(bits)
-    return _clip(round_ste((sums * multiplier).clamp(0, n), rounding), n, rounding)
+    return round_ste(sums * multiplier, rounding).clamp(0, top_level(bits))
 
 
 def _clip(levels: Tensor, top: int, rounding: Rounding) -> Tensor:

@@ -44,7 +44,7 @@ def test_a_broken_verdict_is_reported_with_every_field(server: Live, picture: by
     report = probed(server.probe(picture, eps="1/2", seed="3", norm="linf", attack="pgd", budget_ms="20000"))
     assert list(report) == FIELDS
     assert (report["outcome"], report["confirmed_on_served"]) == ("broken", True)
-    assert report["attack"].keys() == HYPERPARAMETERS
+    assert report["attack"].keys() >= HYPERPARAMETERS
     assert (report["attack"]["eps"], report["attack"]["seed"], report["attack"]["steps"]) == (0.5, 3, 40)
     assert report["clean"].keys() == report["adversarial"].keys() == VIEW
     assert report["clean"] == {key: clean[key] for key in VIEW}
