@@ -9,12 +9,14 @@ COPY runtime runtime
 COPY robustness robustness
 COPY service service
 COPY loadtest loadtest
+COPY benchmarks benchmarks
 RUN /opt/empir/bin/pip install --no-cache-dir --no-deps .
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --no-create-home empir
 COPY --from=build /opt/empir /opt/empir
 COPY bundles /srv/bundles
+COPY samples /srv/samples
 USER 10001
 ENV PATH=/opt/empir/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

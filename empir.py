@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.metadata
+from typing import ClassVar
 
 import click
 
@@ -12,21 +13,29 @@ COMMANDS = {
     "bundles": ("runtime.cli", "List the bundles of a folder, verified."),
     "train": ("export.cli", "Train an ensemble and write it as a bundle."),
     "check": ("export.cli", "Prove a bundle again: checksums, and parity with PyTorch."),
-    "load": ("loadtest.cli", "Put a server under load and report its latency."),
+    "load": ("empir", "Put a server under load, or measure a bundle without one."),
 }
-EXTRA = {"export": 'pip install -e ".[export]"'}
+LOAD_COMMANDS = {
+    "run": ("loadtest.cli", "Send requests to a server, open loop, and report its latency."),
+    "engine": ("benchmarks.engine", "A bundle's limits in this process: each member, full and quorum."),
+}
+EXTRA = {"export": 'pip install -e ".[export]"', "benchmarks": 'pip install -e ".[export]"'}
 
 
 class Lazy(click.Group):
     """A group whose commands are imported when they run; their one-line help stands here."""
 
+    table: ClassVar[dict[str, tuple[str, str]]] = COMMANDS
+
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(self.table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.table:
             return None
-        module = COMMANDS[cmd_name][0]
+        module = self.table[cmd_name][0]
+        if module == "empir":
+            return Load(cmd_name, help=self.table[cmd_name][1])
         try:
             command = importlib.import_module(module).main.commands[cmd_name]
         except ModuleNotFoundError as error:
@@ -39,7 +48,13 @@ class Lazy(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl([(name, text) for name, (_, text) in self.table.items()])
+
+
+class Load(Lazy):
+    """`empir load`: two ways to measure, in two packages."""
+
+    table = LOAD_COMMANDS
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

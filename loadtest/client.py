@@ -12,12 +12,12 @@ TIMEOUT_S = 30
 
 @dataclass(frozen=True)
 class Sent:
-    """One request: when it was due (seconds from the start), how long after that its answer was there, its status."""
+    """One request: when it was due (seconds from the start), how long after that its answer came, and which."""
 
     due: float
     seconds: float
-    status: int
-    """0 where there was no answer."""
+    outcome: str
+    """The HTTP status, or what happened instead: `refused`, `reset`, `timeout`, `no answer`."""
     late: float
     """How long after it was due it was sent: waiting for a connection counts into its latency."""
 
@@ -36,7 +36,7 @@ class Plan:
         return None if due is None else (due, self._bodies[index % len(self._bodies)])
 
 
-def run(url: str, plan: Plan, connections: int, content_type: str) -> list[Sent]:
+def send(url: str, plan: Plan, connections: int, content_type: str) -> list[Sent]:
     """Send the plan to `url`; blocks until every answer is there. In the order they were due."""
     sent: list[Sent] = []
     start = time.perf_counter()
@@ -52,19 +52,33 @@ def run(url: str, plan: Plan, connections: int, content_type: str) -> list[Sent]
 
 def _connection(url: str, plan: Plan, content_type: str, start: float, sent: list[Sent]) -> None:
     parts = urlsplit(url)
-    target = parts.path + (f"?{parts.query}" if parts.query else "")
+    target = (parts.path or "/predict") + (f"?{parts.query}" if parts.query else "")
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=TIMEOUT_S)
     while (request := plan.take()) is not None:
         due, body = request
         time.sleep(max(0.0, start + due - time.perf_counter()))
         begun = time.perf_counter() - start
-        try:
-            connection.request("POST", target, body, {"Content-Type": content_type})
-            response = connection.getresponse()
-            response.read()
-            status = response.status
-        except (OSError, http.client.HTTPException):
-            status = 0
-            connection.close()
-        sent.append(Sent(due, time.perf_counter() - start - due, status, begun - due))
+        outcome = _post(connection, target, body, content_type)
+        sent.append(Sent(due, time.perf_counter() - start - due, outcome, begun - due))
     connection.close()
+
+
+def _post(connection: http.client.HTTPConnection, target: str, body: bytes, content_type: str) -> str:
+    """One request; once more on a new connection where the server had closed an idle one."""
+    fresh = connection.sock is None
+    try:
+        connection.request("POST", target, body, {"Content-Type": content_type})
+        response = connection.getresponse()
+        response.read()
+        return str(response.status)
+    except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+        connection.close()
+        return "reset" if fresh else _post(connection, target, body, content_type)
+    except ConnectionRefusedError:
+        outcome = "refused"
+    except TimeoutError:
+        outcome = "timeout"
+    except (OSError, http.client.HTTPException):
+        outcome = "no answer"
+    connection.close()
+    return outcome

@@ -17,10 +17,13 @@ class Report:
     requests: int
     offered_rate: float
     answered_rate: float
-    statuses: dict[int, int]
+    outcomes: dict[str, int]
+    """How many requests ended with each HTTP status, or without one: refused, reset, timeout, no answer."""
     p50_ms: float
+    """Percentiles are of the requests answered 200."""
     p90_ms: float
     p99_ms: float
+    p999_ms: float
     max_ms: float
     late_p50_ms: float
     """Median wait for a free connection before a request was sent, part of its latency."""
@@ -36,16 +39,17 @@ def summarize(sent: Sequence[Sent], rate: float) -> Report:
     if not sent:
         raise ValueError("no request was sent")
     seconds = max(each.due + each.seconds for each in sent)
-    good = sorted(each.seconds for each in sent if each.status == 200) or [math.nan]
+    good = sorted(each.seconds for each in sent if each.outcome == "200") or [math.nan]
     late = sorted(each.late for each in sent)
     return Report(
         requests=len(sent),
         offered_rate=rate,
-        answered_rate=sum(each.status == 200 for each in sent) / seconds,
-        statuses=dict(Counter(each.status for each in sent)),
+        answered_rate=sum(each.outcome == "200" for each in sent) / seconds,
+        outcomes=dict(sorted(Counter(each.outcome for each in sent).items())),
         p50_ms=_percentile(good, 0.5),
         p90_ms=_percentile(good, 0.9),
         p99_ms=_percentile(good, 0.99),
+        p999_ms=_percentile(good, 0.999),
         max_ms=_percentile(good, 1),
         late_p50_ms=_percentile(late, 0.5),
     )

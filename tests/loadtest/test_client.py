@@ -1,5 +1,6 @@
 """The client against a real server on loopback."""
 
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from loadtest.cli import main
-from loadtest.client import Plan, run
+from loadtest.client import Plan, send
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -37,15 +38,23 @@ def url() -> Iterator[str]:
 
 
 def test_every_request_is_sent_once_in_turn_and_noted(url: str) -> None:
-    sent = run(url, Plan(iter([0.0] * 20), [b"good", b"bad"]), connections=3, content_type="image/png")
+    sent = send(url, Plan(iter([0.0] * 20), [b"good", b"bad"]), connections=3, content_type="image/png")
     assert len(sent) == 20
-    assert sorted(each.status for each in sent) == [200] * 10 + [500] * 10
+    assert sorted(each.outcome for each in sent) == ["200"] * 10 + ["500"] * 10
 
 
 def test_a_server_that_is_not_there_is_noted_and_said() -> None:
-    sent = run("http://127.0.0.1:9/", Plan(iter([0.0]), [b""]), connections=1, content_type="image/png")
-    assert [each.status for each in sent] == [0]
-    arguments = ["load", __file__, "--url", "http://127.0.0.1:9/", "--rate", "20", "--seconds", "0.1"]
+    sent = send("http://127.0.0.1:9/", Plan(iter([0.0]), [b""]), connections=1, content_type="image/png")
+    assert [each.outcome for each in sent] == ["refused"]
+    arguments = ["run", "http://127.0.0.1:9", "--rate", "20", "--duration", "0.1"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 1
     assert "is the server running?" in result.output
+
+
+def test_the_report_for_machines_counts_by_outcome(url: str) -> None:
+    arguments = ["run", url, "--image", __file__, "--rate", "50", "--duration", "0.2", "--json"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert report["outcomes"] == {"500": report["requests"]}
