@@ -19,6 +19,13 @@ LOAD_COMMANDS = {
     "run": ("loadtest.cli", "Send requests to a server, open loop, and report its latency."),
     "engine": ("benchmarks.engine", "A bundle's limits in this process: each member, full and quorum."),
 }
+LOAD_HELP = """Put a server under load, or measure a bundle without one.
+
+\b
+Examples:
+  empir load run --rate 200 --duration 10 http://127.0.0.1:8000
+  empir load engine mnist-empir
+"""
 EXTRA = {"export": 'pip install -e ".[export]"', "benchmarks": 'pip install -e ".[export]"'}
 
 
@@ -35,7 +42,7 @@ class Lazy(click.Group):
             return None
         module = self.table[cmd_name][0]
         if module == "empir":
-            return Load(cmd_name, help=self.table[cmd_name][1])
+            return Load(cmd_name, help=LOAD_HELP)
         try:
             command = importlib.import_module(module).main.commands[cmd_name]
         except ModuleNotFoundError as error:

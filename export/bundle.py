@@ -67,6 +67,9 @@ def refuse_to_overwrite(out: Path, force: bool) -> None:
         TypeAdapter(Name).validate_python(out.name)
     except ValidationError as error:
         raise BundleError(f"{out}: expected a folder whose name a bundle may have, {NAME}, got {out.name!r}") from error
+    for folder in out.parents:
+        if folder.exists() and not folder.is_dir():
+            raise BundleError(f"{out}: {folder} is a file; choose another --out")
     if not out.exists():
         return
     if not (out / MANIFEST).exists():
@@ -159,7 +162,7 @@ def _swap(folder: Path, out: Path, scratch: Path) -> None:
         os.rename(out, old)
     try:
         os.rename(folder, out)
-    except OSError:
+    except BaseException:  # Ctrl-C too: what was there must not go with the scratch folder
         if old.exists():
             os.rename(old, out)
         raise

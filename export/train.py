@@ -95,7 +95,7 @@ class _State:
             f"{recipe.name} {member} epochs={recipe.epochs} batch={recipe.batch_size} rate={recipe.learning_rate}"
         )
         if path.exists():
-            self._resume(torch.load(path, weights_only=True))
+            self._resume(_load(path))
 
     def _resume(self, saved: dict[str, Any]) -> None:
         if saved["identity"] != self._identity:
@@ -133,6 +133,16 @@ class _State:
     def best(self, member: MemberRecipe) -> Trained:
         self.network.load_state_dict(self.best_weights)
         return Trained(member, freeze(self.network), self.best_accuracy, self.seconds)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        saved: dict[str, Any] = torch.load(path, weights_only=True)
+    except Exception as error:  # torch raises whatever a damaged file makes it trip over
+        raise TrainingError(
+            f"{path}: damaged, or not a checkpoint ({type(error).__name__}); delete it to start anew"
+        ) from error
+    return saved
 
 
 def _step(state: _State, images: Tensor, classes: Tensor, epoch: float) -> float:

@@ -2,7 +2,7 @@
 
 import base64
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from robustness.norms import NORMS
 from robustness.parameters import AttackParameters, Plan, plan
 from robustness.probe_report import THREAT_MODEL, Attack, MemberView, Outcome, Perturbation, Pictures, ProbeReport, View
 from robustness.victim import Array, Spent, Victim
-from runtime.errors import NoQuorum
+from runtime.errors import InvalidValue, NoQuorum
 from runtime.images import encode_png
 from runtime.manifest import Manifest
 from runtime.prediction import Prediction
@@ -38,12 +38,10 @@ def probe(victim: Victim, manifest: Manifest, image: Array, parameters: AttackPa
     label = int(clean.verdict[0]) if chosen.label is None else chosen.label
     if label == NO_VOTE:
         raise NoQuorum(f"label: expected one, because the image has no verdict to attack: {clean.details}")
-    run = _Run(victim, manifest, image, chosen, clean, label, start)
     if label == chosen.target:
-        run.warnings.append("the target is the label: there is nothing to attack")
-    elif clean.verdict[0] == label:
-        return run.attack()
-    return run.report("wrong_before_attack", None)
+        raise InvalidValue(f"target: expected another class than the label, which is {label}")
+    run = _Run(victim, manifest, image, chosen, clean, label, start)
+    return run.attack() if clean.verdict[0] == label else run.report("wrong_before_attack", None)
 
 
 @dataclass
@@ -86,6 +84,7 @@ class _Run:
 
     def report(self, outcome: Outcome, adversarial: Array | None) -> ProbeReport:
         """The report, with what the served graphs say of the adversarial image, asked again."""
+        spent = replace(self.victim.spent)  # what follows is the report's own asking, not the attack's
         smallest = None if adversarial is None else self._smallest(adversarial)
         norms = self._gradient_norms()
         after = None if adversarial is None else self.victim.predict(adversarial)
@@ -104,8 +103,8 @@ class _Run:
             members=[_member_view(m, self.manifest, self.clean, after, self.label, norms[m]) for m in members],
             warnings=self.warnings,
             images=_pictures(self.image, self.image if adversarial is None else adversarial),
-            queries=self.victim.spent.queries,
-            gradient_calls=self.victim.spent.gradient_calls,
+            queries=spent.queries,
+            gradient_calls=spent.gradient_calls,
             time_ms=round(1000 * (time.perf_counter() - self.start), 2),
         )
 
@@ -198,7 +197,7 @@ def _in_8_bits(image: Array) -> Array:
 def _perturbation(image: Array, adversarial: Array) -> Perturbation:
     change = (adversarial - image).astype(np.float64)
     return Perturbation(
-        l0=int((change != 0).sum()),
+        l0=int((change != 0).any(axis=1).sum()),
         l2=round(float(np.linalg.norm(change)), 6),
         linf=round(float(np.abs(change).max()), 6),
     )

@@ -82,7 +82,9 @@ class ProbeReport(BaseModel):
     smallest_eps: float | None
     """The smallest norm, along the direction found, at which the served vote falls; a smaller one may exist."""
     queries: int
+    """Images that the attack showed to the served ensemble, the clean one included."""
     gradient_calls: int
+    """Image gradients of single members that it took."""
     time_ms: float
     members: list[MemberView]
     warnings: list[str]

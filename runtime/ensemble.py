@@ -11,7 +11,7 @@ import onnxruntime as ort
 
 from runtime.ballot import Ballot, Rows
 from runtime.bundle import Bundle
-from runtime.errors import InvalidValue
+from runtime.errors import BundleError, InvalidValue
 from runtime.manifest import Vote
 from runtime.member import Answer, Images, Member, Network
 from runtime.prediction import Mode, Prediction
@@ -46,7 +46,7 @@ class Ensemble:
         self._concurrency = concurrency
         self._cores = cores or usable_cores()
         self._pool = ThreadPoolExecutor(self._cores, thread_name_prefix="member")
-        self._image_seconds = [0.0] * len(self.members)
+        self._image_seconds, self._warm = [0.0] * len(self.members), False
         low = [i for i, member in enumerate(self.members) if not member.precision.is_float]
         self._all = list(range(len(self.members)))
         self._first, self._others = low, [i for i in self._all if i not in low]
@@ -59,14 +59,21 @@ class Ensemble:
         return cls(members, vote, n_classes, member_deadline_ms=member_deadline_ms, concurrency=concurrency)
 
     def warm_up(self, image: Images, repeats: int = 5) -> None:
-        """Run each member on one image [1, C, H, W], so that the first caller waits for nothing, and time it."""
+        """Run each member on one image [1, C, H, W], so that the first caller waits for nothing, and time it.
+
+        Raises BundleError if one fails.
+        """
         for index, member in enumerate(self.members):
-            self._image_seconds[index] = min(member.answer(image).seconds for _ in range(repeats))
+            answers = [member.answer(image) for _ in range(repeats)]
+            if answers[-1].logits is None:
+                raise BundleError(f"member {member.name}: fails on a blank image: {answers[-1].detail}")
+            self._image_seconds[index] = min(answer.seconds for answer in answers)
+        self._warm = True
 
     @property
     def image_seconds(self) -> float | None:
         """What one image took in the warm-up, all members one after the other; None before it."""
-        return sum(self._image_seconds) if all(self._image_seconds) else None
+        return sum(self._image_seconds) if self._warm else None
 
     def side_by_side(self, indices: Sequence[int], n_images: int) -> bool:
         """Whether these members, for a batch of this size, run on threads of their own or one after the other."""
@@ -98,13 +105,17 @@ class Ensemble:
         self._consult(self._others, images, ballot, np.array(undecided))
         return ballot.result(self._verdict(ballot))
 
-    def dissent(self, images: Images, prediction: Prediction) -> bool:
-        """Ask, afterwards, the members that a quorum left out: whether one of them votes against a verdict (audit)."""
+    def dissent(self, images: Images, prediction: Prediction) -> bool | None:
+        """Ask, afterwards, the members that a quorum left out (audit): whether one of them votes against a verdict.
+
+        None if one of them failed and none dissents: that tells nothing.
+        """
         skipped = np.array([[status == "skipped" for status in row] for row in prediction.status])
         ballot = Ballot(self.members, len(images), self.n_classes)
         self._consult(np.flatnonzero(skipped.any(axis=1)).tolist(), images, ballot)
-        against = (ballot.votes != NO_VOTE) & (ballot.votes != prediction.verdict)
-        return bool((skipped & against).any())
+        if (skipped & (ballot.votes != NO_VOTE) & (ballot.votes != prediction.verdict)).any():
+            return True
+        return None if (skipped & (ballot.votes == NO_VOTE)).any() else False
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

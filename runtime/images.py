@@ -11,17 +11,23 @@ from runtime.manifest import DIGIT_BOX, Input
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 BRIGHT = 0.5
+MOST_PIXELS = 25_000_000
 
 Pixels = NDArray[np.float32]
 
 
-def decode_image(data: bytes, spec: Input, max_pixels: int = 25_000_000) -> Pixels:
+def decode_image(data: bytes, spec: Input, max_pixels: int = MOST_PIXELS) -> Pixels:
     """Encoded picture to float32 [1, C, H, W] in [0, 1], oriented, resized and inverted as the manifest says.
 
     Raises ImageError if the bytes are not a whole picture of a format that we read, ImageTooLarge if it has more than
     `max_pixels`; that is known from its header, before anything is decoded.
     """
-    pixels = decode_pixels(data, spec.channels, max_pixels).transpose(1, 2, 0)
+    return fit_image(open_picture(data, max_pixels), spec)
+
+
+def fit_image(picture: Image.Image, spec: Input) -> Pixels:
+    """`decode_image` for a picture that is open already. Raises ImageError if it is damaged."""
+    pixels = _decoded(picture, spec.channels)
     if spec.invert == "bright_border" and _border(pixels).mean() > BRIGHT:
         pixels = 1 - pixels
     if pixels.shape[:2] != (spec.height, spec.width):
@@ -29,13 +35,9 @@ def decode_image(data: bytes, spec: Input, max_pixels: int = 25_000_000) -> Pixe
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], dtype=np.float32)
 
 
-def decode_pixels(data: bytes, channels: int, max_pixels: int = 25_000_000) -> Pixels:
+def decode_pixels(data: bytes, channels: int, max_pixels: int = MOST_PIXELS) -> Pixels:
     """Encoded picture to float32 [C, height, width] in [0, 1] of its own size; raises as `decode_image` does."""
-    picture = _open(data, max_pixels)
-    try:
-        return _pixels(picture, channels).transpose(2, 0, 1)
-    except Exception as error:  # a decoder raises whatever it trips over, AssertionError and struct.error included
-        raise ImageError(f"image: the {picture.format} is damaged or cut off: {error}") from error
+    return _decoded(open_picture(data, max_pixels), channels).transpose(2, 0, 1)
 
 
 def encode_png(pixels: Pixels) -> bytes:
@@ -46,7 +48,8 @@ def encode_png(pixels: Pixels) -> bytes:
     return buffer.getvalue()
 
 
-def _open(data: bytes, max_pixels: int) -> Image.Image:
+def open_picture(data: bytes, max_pixels: int) -> Image.Image:
+    """The picture's header; nothing is decoded. Raises ImageError or ImageTooLarge."""
     try:
         picture = Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # raised where warnings are errors
@@ -57,6 +60,13 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
     if picture.width * picture.height > max_pixels:
         raise ImageTooLarge(f"image: expected at most {max_pixels:,} pixels, got {picture.width} x {picture.height}")
     return picture
+
+
+def _decoded(picture: Image.Image, channels: int) -> Pixels:
+    try:
+        return _pixels(picture, channels)
+    except Exception as error:  # a decoder raises whatever it trips over, AssertionError and struct.error included
+        raise ImageError(f"image: the {picture.format} is damaged or cut off: {error}") from error
 
 
 def _pixels(picture: Image.Image, channels: int) -> Pixels:

@@ -106,7 +106,7 @@ class Provenance(Part):
 
     recipe: str
     command: str
-    git_commit: str
+    git_commit: str = Field(description="Of the code that wrote the bundle; `-dirty` if it was changed.")
     seed: int
     data_set: str
     data_md5: dict[str, str]

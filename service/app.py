@@ -18,6 +18,7 @@ from starlette.types import Scope
 from runtime.errors import EmpirError
 from service import health, predict, probe
 from service.catalog import Catalog
+from service.decoder import Decoder
 from service.errors import handle
 from service.logs import make_logger
 from service.metrics import Metrics
@@ -50,7 +51,15 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         scheduler = Scheduler(settings, metrics, random.Random(seed))
-        state = State(settings, catalog, scheduler, metrics, ProbeProcess(settings.probe_queue), ready=True)
+        state = State(
+            settings,
+            catalog,
+            scheduler,
+            Decoder(settings.max_pixels),
+            metrics,
+            ProbeProcess(settings.probe_queue),
+            ready=True,
+        )
         app.state.empir = state
         # After the start: the first prediction does not wait for it.
         starting = asyncio.get_running_loop().create_task(state.probes.start())

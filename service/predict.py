@@ -1,6 +1,5 @@
 """`POST /predict`: an image in, the verdict and every member's vote out."""
 
-import asyncio
 import time
 from typing import Any, cast, get_args
 
@@ -10,7 +9,6 @@ from starlette.responses import Response
 
 from runtime.answer import answer, milliseconds
 from runtime.errors import InvalidValue
-from runtime.images import decode_image
 from runtime.prediction import Mode, Prediction
 from runtime.vote import NO_VOTE
 from service import openapi
@@ -20,8 +18,6 @@ from service.state import State
 
 router = APIRouter()
 MODES: tuple[str, ...] = get_args(Mode)
-LARGE_BODY = 20_000
-"""Bytes of an encoded picture from which decoding is worth a thread."""
 
 
 @router.post("/predict", openapi_extra=openapi.PREDICT, responses=openapi.PREDICT_RESPONSES, tags=["predict"])
@@ -36,12 +32,12 @@ async def predict(request: Request) -> Response:
     query = request.query_params
     served = state.catalog.get(query.get("bundle"))
     mode = _mode(query.get("mode", state.settings.mode))
-    data = await image_bytes(request)
-    decoding = time.perf_counter()
-    decode = (data, served.manifest.input, state.settings.max_pixels)
-    image = await asyncio.to_thread(decode_image, *decode) if len(data) > LARGE_BODY else decode_image(*decode)
-    decoded = time.perf_counter()
-    prediction, waited = await state.scheduler.predict(served, image, mode)
+    async with state.scheduler.place():
+        data = await image_bytes(request)
+        decoding = time.perf_counter()
+        image = await state.decoder.image(data, served.manifest.input)
+        decoded = time.perf_counter()
+        prediction, waited = await state.scheduler.predict(served, image, mode)
     stages = {
         "decode": decoded - decoding,
         "queue": waited,

@@ -1,6 +1,5 @@
 """`POST /robustness-probe`: attack an image, and show whether the vote holds."""
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -9,7 +8,6 @@ from starlette.responses import Response
 from robustness.parameters import ATTACKS, AttackParameters, plan
 from robustness.probe_report import ProbeReport
 from runtime.errors import InvalidValue
-from runtime.images import decode_image
 from service import openapi
 from service.bodies import image_bytes
 from service.probe_process import Job
@@ -56,8 +54,8 @@ async def robustness_probe(
         name = served.manifest.name
         raise InvalidValue(f"bundle: expected one with gradient graphs, got {name!r}, which has none for {blind}")
     data = await image_bytes(request)
-    image = await asyncio.to_thread(decode_image, data, served.manifest.input, state.settings.max_pixels)
-    report = await state.probes.run(Job(served.folder, image, parameters))
+    image = await state.decoder.image(data, served.manifest.input)
+    report = await state.probes.run(Job(served.folder, served.manifest.version, image, parameters))
     state.metrics.probe.labels(chosen.attack, report.outcome).inc()
     state.metrics.probe_duration_seconds.labels(chosen.attack).observe(report.time_ms / 1000)
     request.state.log.update(bundle=served.manifest.name, attack=chosen.attack, outcome=report.outcome)

@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import traceback
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
@@ -28,9 +29,10 @@ START_S = 30.0
 
 @dataclass(frozen=True)
 class Job:
-    """One probe: the bundle's folder, the image float32 [1, C, H, W] and the attack."""
+    """One probe: the bundle's folder and version, the image float32 [1, C, H, W] and the attack."""
 
     folder: Path
+    version: str
     image: Images
     parameters: "AttackParameters"
 
@@ -41,6 +43,7 @@ class ProbeProcess:
     def __init__(self, places: int) -> None:
         self._places = places
         self._waiting = 0
+        self._closed = False
         self._turn = asyncio.Lock()
         self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
@@ -73,11 +76,17 @@ class ProbeProcess:
         task.add_done_callback(lambda _: self._turn.release())
         answer = await asyncio.shield(task)
         if isinstance(answer, EmpirError):
+            if answer.code == EmpirError.code:  # not a refusal but a fault: the log gets its traceback, the client none
+                raise RuntimeError(str(answer))
             raise answer
         return answer
 
     def close(self) -> None:
-        """End the process, whatever it is doing."""
+        """End the process, whatever it is doing, for good."""
+        self._closed = True
+        self._end()
+
+    def _end(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             process.kill()
@@ -88,17 +97,20 @@ class ProbeProcess:
             return self._pipe
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=serve_probes, args=(theirs,), name="empir-probe", daemon=True)
+        if self._closed:
+            raise Unavailable("the server is going down")
+        process = context.Process(target=serve_probes, args=(theirs,), name="empir-probe", daemon=True)
         resource_tracker.ensure_running()  # start() would do so, and would unblock SIGINT in passing
         # The process inherits this thread's mask: Ctrl-C reaches the server alone, which then ends the process.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            self._process.start()
+            process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        self._process = process
         theirs.close()
         if not self._pipe.poll(START_S):
-            self.close()  # or its greeting would be taken for the answer to a job
+            self._end()  # or its greeting would be taken for the answer to a job
             raise Unavailable("the probe process did not start")
         self._pipe.recv()
         return self._pipe
@@ -113,7 +125,7 @@ class ProbeProcess:
             reason = "hung"
         except (OSError, EOFError):
             reason = "ended"
-        self.close()
+        self._end()
         return Unavailable(f"the probe process {reason} and is being replaced; try again")
 
 
@@ -134,10 +146,15 @@ def serve_probes(pipe: Connection) -> None:
                     bundle = load_bundle(job.folder, gradients=True)
                     victims[job.folder] = (Victim.of_bundle(bundle), bundle)
                 victim, bundle = victims[job.folder]
+                if bundle.manifest.version != job.version:
+                    served = f"version {job.version} of it is served, {bundle.manifest.version} is in {job.folder}"
+                    raise Unavailable(f"bundle: {served} now; restart the server")
                 pipe.send(probe(victim, bundle.manifest, job.image, job.parameters))
             except EmpirError as error:
                 pipe.send(error)
-            except (MemoryError, ArithmeticError, RuntimeError, ValueError) as error:
-                pipe.send(EmpirError(f"the probe failed: {type(error).__name__}: {error}"))
+            except (EOFError, BrokenPipeError):
+                raise
+            except Exception:
+                pipe.send(EmpirError(f"a probe failed:\n{traceback.format_exc()}"))
     except (EOFError, BrokenPipeError):
         pass

@@ -1,9 +1,11 @@
-"""The scheduler: predictions run off the event loop, as many at once as there are cores; the rest wait, boundedly."""
+"""The scheduler: as many predictions at once as there are cores, off the event loop; the rest wait, boundedly."""
 
 import asyncio
 import random
 import time
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 
 from runtime.ensemble import usable_cores
 from runtime.member import Images
@@ -17,38 +19,65 @@ INLINE_SECONDS = 0.002
 """With nothing else under way an ensemble quicker than this runs on the event loop: handing it to a thread and back
 costs more than the loop gains by it."""
 
+AUDIT_PATIENCE_S = 0.01
+"""How often an audit looks whether the server has nothing else to do."""
+
 
 class Scheduler:
     """Runs predictions and, when nothing else does, audits. Lives on one event loop."""
 
     def __init__(self, settings: Settings, metrics: Metrics, chance: random.Random) -> None:
         self._settings, self._metrics, self._chance = settings, metrics, chance
-        cores = usable_cores()
-        self._threads = ThreadPoolExecutor(cores, thread_name_prefix="predict")
-        self._running = asyncio.Semaphore(cores)
+        self._cores = usable_cores()
+        self._threads = ThreadPoolExecutor(self._cores, thread_name_prefix="predict")
+        self._running = asyncio.Semaphore(self._cores)
         self._waiting = 0
         self._in_flight = 0
+        self._admitted = 0
         self._audits: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """A place among the requests that are served or wait, from before the body is read, which may be large.
+
+        Raises QueueFull at once where there is none left.
+        """
+        if self._admitted >= self._cores + self._settings.queue:
+            raise _full(self._admitted - self._cores)
+        self._admitted += 1
+        try:
+            await asyncio.sleep(0)  # whoever has arrived at the same time is counted before anyone goes on
+            yield
+        finally:
+            self._admitted -= 1
 
     async def predict(self, served: Served, images: Images, mode: Mode) -> tuple[Prediction, float]:
         """The prediction, and the seconds it waited for a core.
 
         Raises QueueFull at once when too many wait, DeadlineExceeded when the answer is not there in time.
         """
-        quick = served.ensemble.image_seconds
-        if self._in_flight == 0 and quick is not None and quick * len(images) < INLINE_SECONDS:
-            prediction = served.ensemble.predict(images, mode)
-            self._consider_audit(served, images, prediction, mode)
-            return prediction, 0.0
-        if self._running.locked() and self._waiting >= self._settings.queue:
-            raise QueueFull(f"{self._waiting} predictions are waiting already; try again shortly")
+        limit = self._settings.deadline_ms / 1000
         try:
-            async with asyncio.timeout(self._settings.deadline_ms / 1000):
+            if self._alone_and_quick(served, len(images)):
+                return self._inline(served, images, mode, limit), 0.0
+            if self._running.locked() and self._waiting >= self._settings.queue:
+                raise _full(self._waiting)
+            async with asyncio.timeout(limit):
                 return await self._run(served, images, mode)
         except TimeoutError as error:
-            raise DeadlineExceeded(
-                f"no answer within {self._settings.deadline_ms:g} ms; the work was dropped"
-            ) from error
+            raise DeadlineExceeded(f"no answer within {1000 * limit:g} ms; the work was dropped") from error
+
+    def _alone_and_quick(self, served: Served, n_images: int) -> bool:
+        quick = served.ensemble.image_seconds
+        return self._admitted <= 1 and self._in_flight == 0 and quick is not None and quick * n_images < INLINE_SECONDS
+
+    def _inline(self, served: Served, images: Images, mode: Mode, limit: float) -> Prediction:
+        start = time.perf_counter()
+        prediction = served.ensemble.predict(images, mode)
+        if time.perf_counter() - start > limit:
+            raise TimeoutError
+        self._consider_audit(served, images, prediction, mode)
+        return prediction
 
     async def _run(self, served: Served, images: Images, mode: Mode) -> tuple[Prediction, float]:
         start = time.perf_counter()
@@ -82,12 +111,19 @@ class Scheduler:
         task.add_done_callback(self._audits.discard)
 
     async def _audit_when_idle(self, served: Served, images: Images, prediction: Prediction) -> None:
-        async with self._running:  # a semaphore is fair: whoever waits already goes first
-            loop = asyncio.get_running_loop()
+        while self._admitted >= self._cores:  # on an idle core only
+            await asyncio.sleep(AUDIT_PATIENCE_S)
+        loop = asyncio.get_running_loop()
+        async with self._running:
             dissent = await loop.run_in_executor(self._threads, served.ensemble.dissent, images, prediction)
-        self._metrics.bundles[served.manifest.name].audited(dissent)
+        if dissent is not None:
+            self._metrics.bundles[served.manifest.name].audited(dissent)
 
     def close(self) -> None:
         for task in self._audits:
             task.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _full(waiting: int) -> QueueFull:
+    return QueueFull(f"{waiting} predictions are waiting already; try again shortly")

@@ -69,10 +69,11 @@ class _Server(uvicorn.Server):
 
 
 def _greeting(host: str, port: int) -> str:
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    sample = SAMPLE.relative_to(Path.cwd()) if SAMPLE.is_relative_to(Path.cwd()) else SAMPLE
-    return (
-        f"EMPIR Serve answers on {url} (try it by hand: {url}/docs)\n\n"
-        f"    curl -F file=@{sample} {url}/predict\n"
-        f"    curl -F file=@{sample} {url}/robustness-probe\n"
-    )
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    url = f"http://{f'[{here}]' if ':' in here else here}:{port}"
+    lines = [f"EMPIR Serve answers on {url} (try it by hand: {url}/docs)"]
+    if SAMPLE.exists():
+        sample = SAMPLE.relative_to(Path.cwd()) if SAMPLE.is_relative_to(Path.cwd()) else SAMPLE
+        paths = ("/predict", "/robustness-probe")
+        lines += ["", *(f"    curl -F file=@{sample} {url}{path}" for path in paths), ""]
+    return "\n".join(lines)

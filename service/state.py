@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from service.catalog import Catalog
+from service.decoder import Decoder
 from service.metrics import Metrics
 from service.probe_process import ProbeProcess
 from service.scheduler import Scheduler
@@ -16,6 +17,7 @@ class State:
     settings: Settings
     catalog: Catalog
     scheduler: Scheduler
+    decoder: Decoder
     metrics: Metrics
     probes: ProbeProcess
     ready: bool = False

@@ -19,7 +19,7 @@ class Announced(Job):
 
     def __reduce__(self) -> tuple[Any, ...]:
         self.sent.set()
-        return Job, (self.folder, self.image, self.parameters)
+        return Job, (self.folder, self.version, self.image, self.parameters)
 
 
 @contextmanager

@@ -126,8 +126,8 @@ def test_an_image_that_is_wrong_already_is_not_attacked(toy: ToyBundle, victim: 
 
 
 def test_a_target_that_is_the_label_is_not_attacked(toy: ToyBundle, victim: Victim) -> None:
-    report = attacked(toy, victim, target=0)
-    assert report.queries == 1 and report.warnings == ["the target is the label: there is nothing to attack"]
+    with pytest.raises(InvalidValue, match="target: expected another class than the label, which is 0"):
+        attacked(toy, victim, target=0)
 
 
 def test_seeds_make_reports_repeatable(toy: ToyBundle, victim: Victim) -> None:

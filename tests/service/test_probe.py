@@ -99,7 +99,8 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Set as soon as a probe is on its way to the probe process."""
     event = threading.Event()
     monkeypatch.setattr(
-        "service.probe.Job", lambda folder, image, parameters: Announced(folder, image, parameters, event)
+        "service.probe.Job",
+        lambda folder, version, image, parameters: Announced(folder, version, image, parameters, event),
     )
     return event
 

@@ -43,12 +43,12 @@ def probes(shared: ProbeProcess, loop: asyncio.Runner) -> ProbeProcess:
 
 def job(toy: ToyBundle, eps: float = 0.1) -> Job:
     """A short attack, which can be told by its eps."""
-    return Job(toy.folder, toy.images[:1], AttackParameters(eps=eps, steps=1, budget_ms=1))
+    return Job(toy.folder, toy.manifest.version, toy.images[:1], AttackParameters(eps=eps, steps=1, budget_ms=1))
 
 
 def announced(job: Job) -> Announced:
     """The job, which says when it is sent."""
-    return Announced(job.folder, job.image, job.parameters, threading.Event())
+    return Announced(job.folder, job.version, job.image, job.parameters, threading.Event())
 
 
 async def sent(job: Announced) -> None:
@@ -95,9 +95,9 @@ def test_what_a_job_raises_reaches_its_caller_and_no_other(
     probes: ProbeProcess, loop: asyncio.Runner, toy: ToyBundle
 ) -> None:
     with pytest.raises(InvalidValue, match="steps: expected 1 to 1000"):
-        loop.run(probes.run(Job(toy.folder, toy.images[:1], AttackParameters(steps=0))))
+        loop.run(probes.run(Job(toy.folder, toy.manifest.version, toy.images[:1], AttackParameters(steps=0))))
     with pytest.raises(BundleError, match=r"nowhere/bundle\.json"):
-        loop.run(probes.run(Job(Path("nowhere"), toy.images[:1], AttackParameters())))
+        loop.run(probes.run(Job(Path("nowhere"), "1", toy.images[:1], AttackParameters())))
     assert loop.run(probes.run(job(toy))).attack.eps == 0.1
 
 

@@ -2,21 +2,25 @@
 
 import asyncio
 import random
+import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 from prometheus_client import CollectorRegistry
 
+from runtime.member import Answer, Images
 from service.errors import QueueFull
 from service.metrics import Metrics
 from service.scheduler import Scheduler
 from service.settings import Settings
 from tests.live import HANG_S, Live, Start, problem_of
 from tests.toy_catalog import DOT, NO, YES, Gate, full, low, toy_catalog
-from tests.toys import FP32, W2A4, Array
+from tests.toys import FP32, W2A4, Array, ToyMember
 
 IMAGE = np.zeros((1, 1, 1, 1), np.float32)
 
@@ -87,6 +91,40 @@ def test_a_caller_that_leaves_hurts_nobody(gate: Gate) -> None:
         assert await caller() == 1
         scheduler.close()
         catalog.close()
+
+    asyncio.run(asyncio.wait_for(main(), HANG_S))
+
+
+@dataclass
+class Located(ToyMember):
+    """A ToyMember that notes on which threads it runs."""
+
+    threads: list[threading.Thread] = field(default_factory=list)
+
+    def answer(self, images: Images, options: ort.RunOptions | None = None) -> Answer:
+        self.threads.append(threading.current_thread())
+        return super().answer(images, options)
+
+
+def test_a_quick_ensemble_runs_on_the_event_loop_while_nothing_else_is_under_way(gate: Gate) -> None:
+    async def main() -> None:
+        member = Located("a", W2A4, YES)
+        quick, slow = toy_catalog(member, full(YES)), toy_catalog(gate, full(YES))
+        quick.get(None).ensemble.warm_up(IMAGE)
+        scheduler = Scheduler(Settings(queue=0), Metrics(CollectorRegistry()), random.Random(0))
+        member.threads.clear()
+        await scheduler.predict(quick.get(None), IMAGE, "full")
+        assert member.threads == [threading.current_thread()]
+        running = asyncio.create_task(scheduler.predict(slow.get(None), IMAGE, "full"))
+        assert await asyncio.to_thread(gate.entered.wait, HANG_S)
+        with pytest.raises(QueueFull):
+            await scheduler.predict(quick.get(None), IMAGE, "full")
+        gate.opened.set()
+        await running
+        await scheduler.predict(quick.get(None), IMAGE, "full")
+        assert member.threads == [threading.current_thread()] * 2
+        for each in (scheduler, quick, slow):
+            each.close()
 
     asyncio.run(asyncio.wait_for(main(), HANG_S))
 
