@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,8 +93,15 @@ def _mnist_folder(data_dir: Path | None) -> Path:
                 _check_file(folder / name, md5)
             return folder
     target = Path(pooch.os_cache("empir")) / "mnist" if data_dir is None else data_dir / "mnist"
-    for name, md5 in MNIST_MD5.items():
-        _fetch(name, md5, target)
+    new = [folder for folder in (target, *target.parents) if not folder.exists()]
+    try:
+        for name, md5 in MNIST_MD5.items():
+            _fetch(name, md5, target)
+    except DataError:
+        for folder in new:
+            with suppress(OSError):  # leave no empty folders behind; one with a finished download stays
+                folder.rmdir()
+        raise
     return target
 
 

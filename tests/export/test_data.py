@@ -180,6 +180,7 @@ def test_a_failed_download_says_what_to_put_where_and_leaves_nothing(
     network(lambda url: content)
     with pytest.raises(DataError) as refusal:
         load_mnist(tmp_path)
+    assert not (tmp_path / "mnist").exists()
     message = str(refusal.value)
     assert message.startswith(f"MNIST is not in {tmp_path / 'mnist'} and could not be downloaded (")
     assert all(f"{url}: {reason}" in message for url in data.MNIST_URLS)
