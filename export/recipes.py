@@ -54,7 +54,7 @@ MNIST_EMPIR = Recipe(
     epochs=20,
     batch_size=128,
     learning_rate=1e-3,
-    expected="98.8% clean; about 25 minutes on 2 cores",
+    expected="98.8% clean; about half an hour on 2 cores",
 )
 
 RECIPES = {recipe.name: recipe for recipe in (MNIST_EMPIR,)}

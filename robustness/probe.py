@@ -125,10 +125,12 @@ class _Run:
 
     @property
     def _halve_at(self) -> list[int]:
-        """After a quarter and half of the steps the nearer half of the trajectories goes on: as many images fell in a
-        third less time (60 test images, eps 0.05 and 0.1)."""
+        """After one and two fifths of the steps the nearer half of the trajectories goes on, for half the time in all.
+
+        Of 60 test images 23 fell at eps 0.05 and 50 at 0.1; 23 and 51 where all went on to the end.
+        """
         steps = self.chosen.schedule.steps
-        return [steps // 4, steps // 2] if steps >= FEWEST_TO_HALVE else []
+        return [steps // 5, 2 * steps // 5] if steps >= FEWEST_TO_HALVE else []
 
     def _out_of_time(self) -> bool:
         return 1000 * (time.perf_counter() - self.start) > self.chosen.budget_ms

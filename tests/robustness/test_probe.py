@@ -102,7 +102,7 @@ def test_every_hyperparameter_is_reported(toy: ToyBundle, victim: Victim) -> Non
 def test_a_long_attack_halves_its_trajectories_twice(toy: ToyBundle, victim: Victim) -> None:
     """The mean probability has one trajectory, the second stage 4, then 2, then 1."""
     report = attacked(toy, victim, eps=1e-4, steps=40)
-    assert report.attack.halved_at == [10, 20]
+    assert report.attack.halved_at == [8, 16]
     assert report.queries == 1 + 41 + (11 * 4 + 10 * 2 + 20 * 1)
 
 
