@@ -1,13 +1,14 @@
-# make serve    install what serving needs and start the server on http://127.0.0.1:8000
+# make serve    install what serving needs and start the server on http://127.0.0.1:8000 (PORT=9000 for another port)
 # make test     install everything and run every test
 # make check    formatter, linter, types
+# make format   let the formatter have its way
 # make figures  print the figures of the README again, on this machine
 # make lock     resolve the serving requirements again
 
 PYTHON ?= python3
 VENV ?= .venv
-HOST ?= 127.0.0.1
-PORT ?= 8000
+HOST ?= $(or $(EMPIR_HOST),127.0.0.1)
+PORT ?= $(or $(EMPIR_PORT),8000)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := models export runtime robustness service loadtest benchmarks empir.py
@@ -16,7 +17,7 @@ PACKAGES := models export runtime robustness service loadtest benchmarks empir.p
 .PHONY: help serve test check format figures lock
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^# make/make/p' Makefile
 
 serve: $(VENV)/serving
 	@exec $(BIN)/empir serve --host $(HOST) --port $(PORT)
@@ -53,7 +54,7 @@ $(VENV)/serving: requirements.lock pyproject.toml | $(BIN)/python
 	$(PIP) install --quiet --no-deps --editable .
 	@touch $@
 
-# The CPU build of torch: from the configured index where it has one, else from PyTorch's own, which spares gigabytes.
+#  The CPU build of torch: from the configured index where it has one, else from PyTorch's own, which spares gigabytes.
 $(VENV)/development: $(VENV)/serving
 	$(PIP) install --quiet "torch==2.13.0+cpu" 2>/dev/null \
 		|| $(PIP) install --quiet "torch==2.13.0" --index-url https://download.pytorch.org/whl/cpu

@@ -72,8 +72,10 @@ def run(
         click.echo(json.dumps(dataclasses.asdict(report)))
     else:
         Console().print(_table(report))
-    if not any(outcome.isdigit() for outcome in report.outcomes):
-        raise click.ClickException(f"{url}: no answer to any request; is the server running?")
+    if "200" not in report.outcomes:
+        answered = any(outcome.isdigit() for outcome in report.outcomes)
+        hint = "every request was refused; see the outcomes" if answered else "no answer; is the server running?"
+        raise click.ClickException(f"{url}: {hint}")
 
 
 def _table(report: Report) -> Table:

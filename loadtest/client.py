@@ -26,14 +26,20 @@ class Plan:
     """Requests that are due, handed to whichever connection is free."""
 
     def __init__(self, due: Iterator[float], bodies: list[bytes]) -> None:
-        self._due, self._bodies = enumerate(due), bodies
+        self._due: Iterator[tuple[int, float]] = enumerate(due)
+        self._bodies = bodies
         self._lock = threading.Lock()
+
+    def stop(self) -> None:
+        """Hand out no more."""
+        with self._lock:
+            self._due = enumerate(())
 
     def take(self) -> tuple[float, bytes] | None:
         """The next request's time and body; None when there is none left."""
         with self._lock:
-            index, due = next(self._due, (0, None))
-        return None if due is None else (due, self._bodies[index % len(self._bodies)])
+            index, due = next(self._due, (0, -1.0))
+        return None if due < 0 else (due, self._bodies[index % len(self._bodies)])
 
 
 def send(url: str, plan: Plan, connections: int, content_type: str) -> list[Sent]:
@@ -45,8 +51,13 @@ def send(url: str, plan: Plan, connections: int, content_type: str) -> list[Sent
     ]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.join()
+    except KeyboardInterrupt:
+        plan.stop()  # and report what there is
+        for thread in threads:
+            thread.join()
     return sorted(sent, key=lambda each: each.due)
 
 

@@ -19,19 +19,19 @@ class Report:
     answered_rate: float
     outcomes: dict[str, int]
     """How many requests ended with each HTTP status, or without one: refused, reset, timeout, no answer."""
-    p50_ms: float
+    p50_ms: float | None
     """Percentiles are of the requests answered 200."""
-    p90_ms: float
-    p99_ms: float
-    p999_ms: float
-    max_ms: float
-    late_p50_ms: float
+    p90_ms: float | None
+    p99_ms: float | None
+    p999_ms: float | None
+    max_ms: float | None
+    late_p50_ms: float | None
     """Median wait for a free connection before a request was sent, part of its latency."""
 
     @property
     def saturated(self) -> bool:
         """Whether requests waited for a connection half of the time: the client, or the server, could not keep up."""
-        return self.late_p50_ms > 1000 * SATURATED_LATE_S
+        return (self.late_p50_ms or 0) > 1000 * SATURATED_LATE_S
 
 
 def summarize(sent: Sequence[Sent], rate: float) -> Report:
@@ -39,7 +39,7 @@ def summarize(sent: Sequence[Sent], rate: float) -> Report:
     if not sent:
         raise ValueError("no request was sent")
     seconds = max(each.due + each.seconds for each in sent)
-    good = sorted(each.seconds for each in sent if each.outcome == "200") or [math.nan]
+    good = sorted(each.seconds for each in sent if each.outcome == "200")
     late = sorted(each.late for each in sent)
     return Report(
         requests=len(sent),
@@ -55,6 +55,8 @@ def summarize(sent: Sequence[Sent], rate: float) -> Report:
     )
 
 
-def _percentile(ordered: Sequence[float], share: float) -> float:
-    """Nearest-rank percentile of ordered seconds, in milliseconds."""
+def _percentile(ordered: Sequence[float], share: float) -> float | None:
+    """Nearest-rank percentile of ordered seconds, in milliseconds; None of nothing."""
+    if not ordered:
+        return None
     return round(1000 * ordered[max(0, math.ceil(share * len(ordered)) - 1)], 3)

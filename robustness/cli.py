@@ -16,7 +16,7 @@ from robustness.victim import Victim
 from runtime.cli import bundle_options, open_bundle, read_image
 from runtime.errors import EmpirError
 from runtime.images import decode_pixels
-from runtime.terminal import picture
+from runtime.terminal import has_colour, picture
 
 WIDE = 96
 SENTENCES = {
@@ -106,7 +106,7 @@ def _pictures(report: ProbeReport, channels: int, console: Console) -> Table:
         Text(f"change{change}", "dim"),
         Text.assemble(("attacked: ", "dim"), _said(after)),
     )
-    columns, colour = (console.width - 2 * gap) // 3, console.color_system is not None
+    columns, colour = (console.width - 2 * gap) // 3, has_colour(console)
     names = ("original", "perturbation", "adversarial")
     grid.add_row(*(picture(shown[name], colour=colour, columns=min(columns, 64)) for name in names))
     return grid

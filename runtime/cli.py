@@ -19,7 +19,7 @@ from runtime.errors import BundleError, EmpirError, ImageError, ImageTooLarge
 from runtime.images import Pixels, decode_image
 from runtime.manifest import Input
 from runtime.prediction import Mode
-from runtime.terminal import members_table, picture
+from runtime.terminal import has_colour, members_table, picture
 
 Command = Callable[..., Any]
 
@@ -94,7 +94,7 @@ def predict(images: tuple[Path, ...], bundle: str, bundles: Path, mode: Mode, as
             if as_json:
                 click.echo(orjson.dumps({"image": str(path), **document}))
             else:
-                console.print(_shown(path, pixels, document, console.color_system is not None))
+                console.print(_shown(path, pixels, document, has_colour(console)))
     except EmpirError as error:
         raise click.ClickException(str(error)) from error
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from runtime.errors import ImageError, ImageTooLarge
+from runtime.errors import ImageError, ImageTooLarge, InvalidValue
 from runtime.manifest import DIGIT_BOX, Input
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
@@ -111,12 +111,17 @@ def _center_crop(pixels: Pixels, height: int, width: int) -> Pixels:
 
 
 def _digit(pixels: Pixels, height: int, width: int) -> Pixels:
-    """A bright digit on a dark ground as MNIST has it: its ink in a 20 x 20 box, its centre of mass in the middle."""
+    """A bright digit on a dark ground as MNIST has it: its ink in a 20 x 20 box, its centre of mass in the middle.
+
+    Raises InvalidValue if there is no ink.
+    """
+    ground = float(np.percentile(_border(pixels), 90))  # grey paper, or paper in uneven light, is no ink
+    pixels = ((pixels - ground) / max(1 - ground, 0.1)).clip(0, 1)
     ink = pixels.mean(axis=2)
     ink = np.where(ink > max(0.2, ink.max() / 3), ink, 0)
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     if len(rows) == 0:
-        return np.zeros((height, width, pixels.shape[2]), np.float32)
+        raise InvalidValue("image: expected a digit, got a picture without any ink")
     digit = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] / ink.max()
     scale = DIGIT_BOX / max(digit.shape[:2])
     digit = _scale(digit.clip(0, 1), max(1, round(digit.shape[0] * scale)), max(1, round(digit.shape[1] * scale)))

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -49,6 +50,11 @@ def _fitted(pixels: Pixels, columns: int) -> Pixels:
     size = (columns, max(1, round(height * columns / width)))
     planes = [Image.fromarray(plane).resize(size, Image.Resampling.BOX) for plane in np.ascontiguousarray(pixels)]
     return np.stack([np.asarray(plane) for plane in planes])
+
+
+def has_colour(console: Console) -> bool:
+    """Whether pictures can be drawn in colour: not in a pipe, not with NO_COLOR."""
+    return console.color_system is not None and not console.no_color
 
 
 def precision_name(precision: dict[str, int]) -> str:

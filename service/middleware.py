@@ -78,7 +78,7 @@ class _Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send, settings: Settings) -> None:
         self._scope, self._receive, self._send, self._settings = scope, receive, send, settings
         self._headers: list[tuple[bytes, bytes]] = scope["headers"]
-        self._received = 0
+        self._received, self._complete = 0, False
         self._body_deadline: float | None = None
         self._close = False
         self.status = 0
@@ -107,7 +107,7 @@ class _Exchange:
     async def receive(self) -> Message:
         """The next part of the body. Raises BodyTooLarge or BodyTooSlow; the connection is then closed."""
         loop = asyncio.get_running_loop()
-        if self.status:  # answered: only the client's leaving is still of interest
+        if self.status or self._complete:  # only the client's leaving is still of interest
             return await self._receive()
         if self._body_deadline is None:
             self._body_deadline = loop.time() + self._settings.body_timeout_s
@@ -122,6 +122,7 @@ class _Exchange:
         if self._received > self._settings.max_body_bytes:
             self._close = True
             raise self._too_large()
+        self._complete = not message.get("more_body", False)
         return message
 
     async def send(self, message: Message) -> None:

@@ -1,8 +1,11 @@
 """`POST /robustness-probe`: attack an image, and show whether the vote holds."""
 
-from typing import Annotated
+import asyncio
+from collections.abc import Coroutine
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from robustness.parameters import ATTACKS, AttackParameters, plan
@@ -14,6 +17,8 @@ from service.probe_process import Job
 from service.state import State
 
 router = APIRouter()
+LEFT_CHECK_S = 0.25
+"""How often a probe looks whether its client is still there."""
 
 
 @router.post(
@@ -55,8 +60,22 @@ async def robustness_probe(
         raise InvalidValue(f"bundle: expected one with gradient graphs, got {name!r}, which has none for {blind}")
     data = await image_bytes(request)
     image = await state.decoder.image(data, served.manifest.input)
-    report = await state.probes.run(Job(served.folder, served.manifest.version, image, parameters))
+    job = Job(served.folder, served.manifest.version, image, parameters)
+    report = await _while_connected(request, state.probes.run(job))
     state.metrics.probe.labels(chosen.attack, report.outcome).inc()
     state.metrics.probe_duration_seconds.labels(chosen.attack).observe(report.time_ms / 1000)
     request.state.log.update(bundle=served.manifest.name, attack=chosen.attack, outcome=report.outcome)
     return Response(report.model_dump_json(), media_type="application/json")
+
+
+async def _while_connected(request: Request, work: Coroutine[Any, Any, ProbeReport]) -> ProbeReport:
+    """The work's result; it is cancelled, and ClientDisconnect raised, when the client goes away first."""
+    task = asyncio.create_task(work)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=LEFT_CHECK_S)
+            if not task.done() and await request.is_disconnected():
+                raise ClientDisconnect
+        return task.result()
+    finally:
+        task.cancel()

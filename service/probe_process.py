@@ -71,10 +71,13 @@ class ProbeProcess:
             await self._turn.acquire()
         finally:
             self._waiting -= 1
-        # Shielded: a caller that leaves must not leave its answer in the pipe for the next one.
         task = asyncio.ensure_future(asyncio.to_thread(self._ask, job))
         task.add_done_callback(lambda _: self._turn.release())
-        answer = await asyncio.shield(task)
+        try:
+            answer = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._end()  # nobody wants the rest; the next job gets a new process, and no answer of this one
+            raise
         if isinstance(answer, EmpirError):
             if answer.code == EmpirError.code:  # not a refusal but a fault: the log gets its traceback, the client none
                 raise RuntimeError(str(answer))

@@ -3,6 +3,7 @@
 import socket
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 import click
 import uvicorn
@@ -13,6 +14,7 @@ from service.catalog import Catalog
 from service.logs import adopt, make_logger
 from service.protocol import guarded
 from service.settings import Settings
+from service.state import State
 
 DRAIN_S = 10
 SAMPLE = Path(__file__).parent.parent / "samples" / "7.png"
@@ -55,12 +57,25 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def drain(app: object) -> None:
+    """Say that the server is not ready any more, and end the probe process. Probes are then answered 503."""
+    state = getattr(getattr(app, "state", None), "empir", None)
+    if isinstance(state, State):
+        state.ready = False
+        state.probes.close()
+
+
 class _Server(uvicorn.Server):
     """uvicorn's server; it says where it is once it is there."""
 
     def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
         super().__init__(config)
         self._listener = listener
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take no more work and end a probe under way, so that its client gets an answer while there is time."""
+        drain(self.config.app)
+        super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -103,7 +103,7 @@ def test_a_long_attack_halves_its_trajectories_twice(toy: ToyBundle, victim: Vic
     """The mean probability has one trajectory, the second stage 4, then 2, then 1."""
     report = attacked(toy, victim, eps=1e-4, steps=40)
     assert report.attack.halved_at == [8, 16]
-    assert report.queries == 1 + 41 + (11 * 4 + 10 * 2 + 20 * 1)
+    assert report.queries == 1 + 41 + (9 * 4 + 8 * 2 + 24 * 1)
 
 
 def test_a_target_is_reached_or_the_attack_has_failed(toy: ToyBundle, victim: Victim) -> None:

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from runtime.errors import EmpirError, ImageError, ImageTooLarge
+from runtime.errors import EmpirError, ImageError, ImageTooLarge, InvalidValue
 from runtime.images import decode_image, decode_pixels, encode_png
 from runtime.manifest import Input
 
@@ -176,8 +176,17 @@ def test_a_drawn_digit_is_placed_as_mnist_has_it(
     assert (touches | (np.abs(centre - 13.5) <= 0.51)).all()
 
 
-def test_an_empty_drawing_is_all_dark() -> None:
-    assert not decode_image(encoded(Image.new("L", (300, 200), "white")), MNIST).any()
+def test_an_empty_drawing_is_refused() -> None:
+    with pytest.raises(InvalidValue, match="without any ink"):
+        decode_image(encoded(Image.new("L", (300, 200), "white")), MNIST)
+
+
+@pytest.mark.parametrize("paper", [255, 180, 140])
+def test_grey_paper_is_no_ink(paper: int) -> None:
+    picture = Image.new("L", (300, 200), paper)
+    ImageDraw.Draw(picture).line([(150, 40), (150, 160)], fill=0, width=20)
+    digit = decode_image(encoded(picture), MNIST)[0, 0]
+    assert 0 < (digit > 0).sum() < 120 and digit[:, :9].max() == digit[:, 19:].max() == 0
 
 
 def test_center_crop_keeps_proportions() -> None:

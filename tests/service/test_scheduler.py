@@ -57,6 +57,22 @@ def test_a_full_queue_is_429_and_the_waiting_are_answered(start: Start, gate: Ga
     assert server.predict(DOT).status_code == 200
 
 
+def test_whoever_sends_a_body_has_a_place_already_and_gives_it_back_when_leaving(start: Start) -> None:
+    server = start(toy_catalog(low(YES), full(YES)), queue=1)
+    head = (
+        b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\nX-Request-ID: left\r\n\r\n"
+    )
+    with server.connect() as one, server.connect() as two:
+        for connection in (one, two):
+            connection.sendall(head)
+            assert b"100 Continue" in connection.recv(100)  # the body is asked for
+        response = server.predict(DOT)
+        assert (response.status_code, problem_of(response)["code"]) == (429, "queue_full")
+        assert server.http.get("/health/live").status_code == 200
+    next(None for _ in range(1000) if len(server.logged("left")) == 2)
+    assert server.predict(DOT).status_code == 200
+
+
 def test_a_deadline_is_504_and_the_server_answers_afterwards(start: Start, gate: Gate) -> None:
     server = start(toy_catalog(gate, full(YES)), deadline_ms=300)
     response = server.predict(DOT)
@@ -158,6 +174,12 @@ def test_an_audit_asks_the_skipped_members_afterwards(
     assert (answer["label"], answer["members"][2]["status"]) == ("yes", "skipped")
     assert audits(server) == counted
     assert len(late.asked) == asked + 2  # by the audit, and by the prediction with full after it
+
+
+def test_an_audit_of_a_member_that_fails_finds_nothing(start: Start) -> None:
+    server = start(toy_catalog(low(YES), low(YES, "b"), full(NO, failure="error")), audit_rate=1)
+    assert server.predict(DOT, mode="quorum").json()["label"] == "yes"
+    assert audits(server) == (0, 0)
 
 
 def test_a_quorum_that_asked_everybody_is_not_audited(start: Start) -> None:
