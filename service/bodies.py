@@ -3,14 +3,14 @@
 import base64
 import binascii
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from typing import Any
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from runtime.errors import ImageError
+from runtime.errors import ImageError, InvalidValue
 from service.errors import MalformedRequest
 
 MOST_FIELDS = 20
@@ -32,6 +32,13 @@ async def image_bytes(request: Request) -> bytes:
     if not data:
         raise MalformedRequest("image: expected an encoded picture, got an empty one")
     return data
+
+
+def refuse_unknown_query(request: Request, known: Collection[str]) -> None:
+    """Raise InvalidValue for a query parameter that does not exist: `?epsilon=` must not attack with another eps."""
+    for name in request.query_params:
+        if name not in known:
+            raise InvalidValue(f"query: expected {', '.join(known)}, got {name!r}")
 
 
 async def _from_form(request: Request) -> bytes:

@@ -12,7 +12,7 @@ from runtime.errors import InvalidValue
 from runtime.prediction import Mode, Prediction
 from runtime.vote import NO_VOTE
 from service import openapi
-from service.bodies import image_bytes
+from service.bodies import image_bytes, refuse_unknown_query
 from service.catalog import Served
 from service.state import State
 
@@ -30,6 +30,7 @@ async def predict(request: Request) -> Response:
     start = time.perf_counter()
     state: State = request.app.state.empir
     query = request.query_params
+    refuse_unknown_query(request, ("mode", "bundle"))
     served = state.catalog.get(query.get("bundle"))
     mode = _mode(query.get("mode", state.settings.mode))
     async with state.scheduler.place():

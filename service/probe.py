@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import fields
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -12,11 +13,12 @@ from robustness.parameters import ATTACKS, AttackParameters, plan
 from robustness.probe_report import ProbeReport
 from runtime.errors import InvalidValue
 from service import openapi
-from service.bodies import image_bytes
+from service.bodies import image_bytes, refuse_unknown_query
 from service.probe_process import Job
 from service.state import State
 
 router = APIRouter()
+QUERY = ("bundle", *(field.name for field in fields(AttackParameters)))
 LEFT_CHECK_S = 0.25
 """How often a probe looks whether its client is still there."""
 
@@ -52,6 +54,7 @@ async def robustness_probe(
     `not_broken_within_budget` is not "robust": another attack, or more steps, may succeed.
     """
     state: State = request.app.state.empir
+    refuse_unknown_query(request, QUERY)
     served = state.catalog.get(bundle)
     parameters = AttackParameters(attack, norm, eps, steps, step_size, restarts, label, target, seed, budget_ms)
     chosen = plan(parameters, served.manifest)  # refuse before anything is read or queued

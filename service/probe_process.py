@@ -128,6 +128,8 @@ class ProbeProcess:
             reason = "hung"
         except (OSError, EOFError):
             reason = "ended"
+        if self._closed:
+            return Unavailable("the server is going down")
         self._end()
         return Unavailable(f"the probe process {reason} and is being replaced; try again")
 

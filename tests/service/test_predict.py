@@ -20,11 +20,13 @@ MODES: tuple[Mode, ...] = ("full", "quorum")
 
 
 def test_the_three_ways_to_send_an_image_give_the_same_answer(server: Live, picture: bytes) -> None:
+    nested = f'{{"image": "{base64.b64encode(picture).decode()}", "note": {99 * "["}{99 * "]"}}}'  # 100 levels
     answers = [
         server.http.post("/predict", files={"file": ("x.png", picture, "image/png")}, data={"note": "ignored"}),
         server.http.post("/predict", content=picture, headers={"Content-Type": "image/png"}),
         server.http.post("/predict", json={"image": base64.b64encode(picture).decode(), "note": ["ignored"]}),
         server.http.post("/predict", json={"image": f"data:image/png;base64,{base64.b64encode(picture).decode()}"}),
+        server.http.post("/predict", content=nested, headers={"Content-Type": "application/json"}),
         server.http.post("/predict", content=picture, headers={"Content-Type": "Application/Octet-Stream; a=b"}),
         server.http.post("/predict", content=picture),
     ]

@@ -7,14 +7,18 @@ import signal
 import threading
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 
 from runtime.bundle import MANIFEST
+from runtime.member import Images
+from service.probe_process import Job
+from service.server import drain
 from tests.live import HANG_S, Live, Start, problem_of
-from tests.probe_jobs import Announced, stopped
+from tests.probe_jobs import Announced, exists, stopped
+from tests.toy_bundle import ToyBundle
 from tests.toy_catalog import DOT, bundle_catalog
 
 FIELDS = [
@@ -155,6 +159,53 @@ def test_a_killed_probe_process_is_503_and_the_next_probe_works(
         assert response.headers["retry-after"] == "1"
     probed(warm.probe(picture, steps="1"))
     assert warm.state.probes.pid not in (None, pid)
+
+
+def test_a_probe_ends_with_its_client(
+    warm: Live, picture: bytes, sent: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.probe.LEFT_CHECK_S", 0.01)
+    head = f"POST /robustness-probe HTTP/1.1\r\nHost: a\r\nX-Request-ID: gone\r\nContent-Length: {len(picture)}\r\n\r\n"
+    with stopped(warm.state.probes) as pid:
+        with warm.connect() as connection:
+            connection.sendall(head.encode() + picture)
+            assert sent.wait(HANG_S)
+        line = next(filter(None, (warm.logged("gone") for _ in range(10_000))))
+        assert [each["status"] for each in line] == [499]
+        warm.settle()
+        assert not exists(pid)
+    probed(warm.probe(picture, steps="1"))
+
+
+def test_a_server_that_is_told_to_end_answers_a_probe_under_way(
+    start: Start, toy: ToyBundle, picture: bytes, sent: threading.Event
+) -> None:
+    server = start(bundle_catalog(toy.folder))
+    probed(server.probe(picture, steps="1"))
+    sent.clear()
+    with ThreadPoolExecutor(1) as caller, stopped(server.state.probes):
+        probe = caller.submit(server.probe, picture)
+        assert sent.wait(HANG_S)
+        drain(server.app)
+        assert (probe.result().status_code, problem_of(probe.result())["code"]) == (503, "unavailable")
+    assert server.http.get("/health/ready").status_code == 503
+    assert server.probe(picture).status_code == 503
+    assert server.predict(picture).status_code == 200
+
+
+def test_a_fault_of_the_probe_is_500_and_its_cause_is_in_the_log_alone(
+    warm: Live, picture: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "service.probe.Job",
+        lambda folder, version, image, parameters: Job(folder, version, cast(Images, None), parameters),
+    )
+    response = warm.probe(picture)
+    assert (response.status_code, problem_of(response)["code"]) == (500, "internal")
+    assert "Traceback" not in response.text
+    failed, request = warm.logged(response.headers["x-request-id"])
+    assert (failed["event"], request["status"]) == ("failed", 500)
+    assert "in serve_probes" in failed["exception"]
 
 
 def test_a_bundle_without_gradient_graphs_is_served_and_not_probed(start: Start, toy_copy: Path) -> None:

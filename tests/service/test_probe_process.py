@@ -7,16 +7,21 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from robustness.parameters import AttackParameters
 from runtime.errors import BundleError, InvalidValue
+from runtime.member import Images
 from service.errors import QueueFull, Unavailable
 from service.probe_process import Job, ProbeProcess
 from tests.live import HANG_S
 from tests.probe_jobs import Announced, exists, stopped
 from tests.toy_bundle import ToyBundle
+
+NOTHING = cast(Images, None)
+"""An image that no handler would let through."""
 
 
 @pytest.fixture(scope="module")
@@ -101,28 +106,57 @@ def test_what_a_job_raises_reaches_its_caller_and_no_other(
     assert loop.run(probes.run(job(toy))).attack.eps == 0.1
 
 
+def test_a_fault_is_no_refusal_and_the_process_goes_on(
+    probes: ProbeProcess, loop: asyncio.Runner, toy: ToyBundle
+) -> None:
+    pid = probes.pid
+    with pytest.raises(RuntimeError, match=r"a probe failed:\nTraceback \(most recent call last\):"):
+        loop.run(probes.run(Job(toy.folder, toy.manifest.version, NOTHING, AttackParameters())))
+    assert loop.run(probes.run(job(toy))).attack.eps == 0.1
+    assert probes.pid == pid
+
+
+def test_a_bundle_that_was_replaced_on_disk_is_not_probed_for_the_one_that_is_served(
+    probes: ProbeProcess, loop: asyncio.Runner, toy: ToyBundle
+) -> None:
+    with pytest.raises(Unavailable, match=r"version 0 of it is served, 1 is in .* now; restart the server"):
+        loop.run(probes.run(Job(toy.folder, "0", toy.images[:1], AttackParameters())))
+
+
+def test_after_the_end_no_process_is_started_again(loop: asyncio.Runner, toy: ToyBundle) -> None:
+    probes = ProbeProcess(places=0)
+    probes.close()
+    with pytest.raises(Unavailable, match="going down"):
+        loop.run(probes.run(job(toy)))
+    assert probes.pid is None
+
+
 def test_a_caller_that_leaves_does_not_leave_its_answer_to_the_next(
     probes: ProbeProcess, loop: asyncio.Runner, toy: ToyBundle
 ) -> None:
     async def main() -> None:
-        first = announced(job(toy, 0.1))
-        with stopped(probes):
+        first, second = announced(job(toy, 0.1)), announced(job(toy, 0.2))
+        with stopped(probes) as pid:
             leaving = asyncio.create_task(probes.run(first))
             await sent(first)
             leaving.cancel()
             with suppress(asyncio.CancelledError):
                 await leaving
-            also_leaving = asyncio.create_task(probes.run(job(toy, 0.2)))
+        assert not exists(pid)  # nobody wants the rest of its work
+        assert (await probes.run(job(toy, 0.3))).attack.eps == 0.3
+        with stopped(probes):
+            running = asyncio.create_task(probes.run(second))
+            await sent(second)
+            also_leaving = asyncio.create_task(probes.run(job(toy, 0.4)))
             await asyncio.sleep(0)
             also_leaving.cancel()  # while it waits
             with suppress(asyncio.CancelledError):
                 await also_leaving
-            waiting = asyncio.create_task(probes.run(job(toy, 0.3)))
+            waiting = asyncio.create_task(probes.run(job(toy, 0.5)))
             await asyncio.sleep(0)
             with pytest.raises(QueueFull, match="1 probes are waiting already"):
-                await probes.run(job(toy, 0.4))
-        assert (await waiting).attack.eps == 0.3
-        assert (await probes.run(job(toy, 0.5))).attack.eps == 0.5
+                await probes.run(job(toy, 0.6))
+        assert [(await each).attack.eps for each in (running, waiting)] == [0.2, 0.5]
 
     loop.run(main())
 
