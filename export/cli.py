@@ -73,9 +73,9 @@ def train(
     except EmpirError as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
-        console.print(
-            f"\nInterrupted; finished epochs are in {_checkpoints(out)}. The same command goes on from there."
-        )
+        saved = _checkpoints(out)
+        kept = f"finished epochs are in {saved}; the same command goes on from there"
+        console.print(f"\nInterrupted: {kept if saved.exists() else 'no epoch was finished'}.", soft_wrap=True)
         sys.exit(130)
 
 
@@ -136,6 +136,9 @@ def _train(recipe: Recipe, out: Path, data_dir: Path | None, console: Console) -
 
 def _train_member(recipe: Recipe, index: int, data: DataSet, out: Path, console: Console) -> training.Trained:
     member = recipe.members[index]
+    checkpoint = _checkpoints(out) / f"{member.name}.pt"
+    if checkpoint.exists():
+        console.print(f"{member.name}: going on from {checkpoint}", soft_wrap=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -154,7 +157,7 @@ def _train_member(recipe: Recipe, index: int, data: DataSet, out: Path, console:
                     f"loss {progress.loss:.4f}, validation {progress.accuracy:.2%}"
                 )
 
-        return training.train_member(recipe, member, data, _checkpoints(out) / f"{member.name}.pt", report)
+        return training.train_member(recipe, member, data, checkpoint, report)
 
 
 def _show(bar: Progress, task: TaskID, progress: training.Progress) -> None:

@@ -84,7 +84,8 @@ def show(report: ProbeReport, channels: int, console: Console) -> Group:
     """The report for people: image, change and adversarial image side by side, and every member before and after."""
     attack, (sentence, style) = report.attack, SENTENCES[report.outcome]
     ball = f"{attack.norm} eps {attack.eps:.4g}"
-    effort = f"{attack.steps} steps of {attack.step_size:.3g}, {attack.restarts} start{'s' * (attack.restarts > 1)}"
+    starts = f"{attack.restarts} start{'s' * (attack.restarts > 1)}"
+    effort = f"{attack.steps} step{'s' * (attack.steps > 1)} of {attack.step_size:.4g}, {starts}"
     lines = [
         Text.assemble(("the vote is ", ""), (sentence, style)),
         Text(f"{attack.name}, {ball}, {effort}; {report.queries:,} queries, {report.time_ms:.0f} ms", "dim"),

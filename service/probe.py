@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from robustness.norms import NORMS
 from robustness.parameters import ATTACKS, AttackParameters, plan
 from robustness.probe_report import ProbeReport
 from runtime.errors import InvalidValue
@@ -33,8 +34,8 @@ LEFT_CHECK_S = 0.25
 async def robustness_probe(
     request: Request,
     bundle: Annotated[str | None, Query(description="Name of the bundle; the default one if left out.")] = None,
-    attack: Annotated[str, Query(description=" or ".join(ATTACKS))] = "pgd",
-    norm: Annotated[str, Query(description="linf or l2")] = "linf",
+    attack: Annotated[str, Query(json_schema_extra={"enum": list(ATTACKS)})] = "pgd",
+    norm: Annotated[str, Query(json_schema_extra={"enum": list(NORMS)})] = "linf",
     eps: Annotated[
         str | None,
         Query(description="Radius of the ball around the image: a number or a fraction.", examples=["8/255"]),
