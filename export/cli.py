@@ -74,7 +74,7 @@ def train(
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         saved = _checkpoints(out)
-        kept = f"finished epochs are in {saved}; the same command goes on from there"
+        kept = f"finished epochs are in {saved}. The same command goes on from there"
         console.print(f"\nInterrupted: {kept if saved.exists() else 'no epoch was finished'}.", soft_wrap=True)
         sys.exit(130)
 
