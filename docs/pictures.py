@@ -51,7 +51,7 @@ def _terminal(report: ProbeReport, channels: int) -> None:
             capture_output=True,
         )
         shot = Image.open(Path(scratch) / "probe.png").convert("RGB").crop((0, 30, 1190, 740))
-        shot.quantize(32).save(DOCS / "probe.png", optimize=True)
+        shot.save(DOCS / "probe.png", optimize=True)
 
 
 def _side_by_side(report: ProbeReport) -> None:
