@@ -33,8 +33,8 @@ async def predict(request: Request) -> Response:
     refuse_unknown_query(request, ("mode", "bundle"))
     served = state.catalog.get(query.get("bundle"))
     mode = _mode(query.get("mode", state.settings.mode))
+    data = await image_bytes(request)
     async with state.scheduler.place():
-        data = await image_bytes(request)
         decoding = time.perf_counter()
         image = await state.decoder.image(data, served.manifest.input)
         decoded = time.perf_counter()

@@ -38,7 +38,7 @@ class Scheduler:
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """A place among the requests that are served or wait, from before the body is read, which may be large.
+        """A place among the requests that are served or wait; taken once the body is there: slow senders fill none.
 
         Raises QueueFull at once where there is none left.
         """

@@ -57,7 +57,7 @@ def test_a_full_queue_is_429_and_the_waiting_are_answered(start: Start, gate: Ga
     assert server.predict(DOT).status_code == 200
 
 
-def test_whoever_sends_a_body_has_a_place_already_and_gives_it_back_when_leaving(start: Start) -> None:
+def test_slow_senders_take_no_place_from_others(start: Start) -> None:
     server = start(toy_catalog(low(YES), full(YES)), queue=1)
     head = (
         b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\nX-Request-ID: left\r\n\r\n"
@@ -66,9 +66,7 @@ def test_whoever_sends_a_body_has_a_place_already_and_gives_it_back_when_leaving
         for connection in (one, two):
             connection.sendall(head)
             assert b"100 Continue" in connection.recv(100)  # the body is asked for
-        response = server.predict(DOT)
-        assert (response.status_code, problem_of(response)["code"]) == (429, "queue_full")
-        assert server.http.get("/health/live").status_code == 200
+        assert server.predict(DOT).status_code == 200
     next(None for _ in range(1000) if len(server.logged("left")) == 2)
     assert server.predict(DOT).status_code == 200
 
