@@ -21,7 +21,7 @@ from robustness.gradient_attacks import Schedule, climb
 from robustness.losses import mean_probability
 from robustness.parameters import default_eps
 from robustness.victim import Victim
-from runtime.cli import open_bundle
+from runtime.cli import bundles_option, open_bundle
 from runtime.ensemble import Ensemble
 from runtime.errors import BundleError, EmpirError
 from runtime.prediction import Mode
@@ -101,9 +101,7 @@ def main() -> None:
 
 @main.command()
 @click.argument("bundle", default="mnist-empir")
-@click.option(
-    "--bundles", envvar="EMPIR_BUNDLES", default="bundles", show_default=True, type=click.Path(path_type=Path)
-)
+@bundles_option
 @click.option(
     "--data-dir", envvar="EMPIR_DATA_DIR", type=click.Path(path_type=Path), help="Where data sets are, or go."
 )

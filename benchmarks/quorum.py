@@ -19,7 +19,6 @@ def quorum(context: Context) -> list[Figure]:
     """Batch 1, in-process, clean test images; both sides in turn in every round. The fp32 side is its bare session."""
     ensemble = Ensemble.of_bundle(context.bundle)
     images = context.test.pixels(0, IMAGES)[:, None]
-    ensemble.warm_up(images[0])
     fp32 = next(member for member in ensemble.members if member.precision.is_float)
     ratios, alone, voted = [], [], []
     for _ in range(ROUNDS):

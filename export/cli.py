@@ -18,7 +18,7 @@ from export.data import DataSet
 from export.parity import Parity, all_parities
 from export.recipes import RECIPES, Recipe
 from export.restore import restore
-from runtime.cli import open_bundle
+from runtime.cli import bundles_option, open_bundle
 from runtime.errors import BundleError, EmpirError
 from runtime.gradients import load_gradients
 from runtime.manifest import Manifest
@@ -81,9 +81,7 @@ def train(
 
 @main.command()
 @click.argument("bundle", default="mnist-empir")
-@click.option(
-    "--bundles", envvar="EMPIR_BUNDLES", default="bundles", show_default=True, type=click.Path(path_type=Path)
-)
+@bundles_option
 @click.option(
     "--data-dir", type=click.Path(path_type=Path), envvar="EMPIR_DATA_DIR", help="Where data sets are, or go."
 )

@@ -84,12 +84,8 @@ def _(layer: IntegerConv2d, graph: GraphBuilder, x: str) -> tuple[str, Backward]
 def _rounded_by_kernel(layer: IntegerConv2d, graph: GraphBuilder, x: str, weight: str) -> str:
     """round(sums x multiplier) from the int8 kernel, three times as fast as floats: right from -OFFSET to the top level
     and beyond, so that what is clipped can be told from what is not."""
-    one, zero, offset = (graph.constant(v, t) for v, t in ((1, np.float32), (0, np.uint8), (OFFSET, np.uint8)))
-    scale = graph.constant(layer.multiplier.numpy(), np.float32)
-    weight_shift = graph.constant(np.zeros(layer.multiplier.shape), np.int8, shared=False)
-    levels = graph.node("Cast", x, to=TensorProto.UINT8)
-    attributes = conv_attributes(layer.stride, layer.padding)
-    y = graph.node("QLinearConv", levels, one, zero, weight, scale, weight_shift, one, offset, **attributes)
+    levels = graph.node("Cast", x, to=TensorProto.UINT8, shape=graph.shape_of(x))
+    y = integer_graph.qlinear_conv(layer, graph, levels, weight, shift=OFFSET)
     return graph.node("Sub", graph.node("Cast", y, to=TensorProto.FLOAT), graph.constant(OFFSET, np.float32))
 
 

@@ -50,25 +50,21 @@ def _(layer: IntegerConv2d, graph: GraphBuilder, x: str) -> str:
     if layer.out_bits is None:
         return _float_output(layer, graph, x, shape)
     n = top_level(layer.out_bits)
-    one, no_shift = graph.constant(1, np.float32), graph.constant(0, np.uint8)
     weight = graph.packed_levels(layer.weight.numpy(), layer.weight_bits, TensorProto.INT8)
+    y = qlinear_conv(layer, graph, x, weight, shift=0)
+    return graph.node("Clip", y, *_limits(graph, 0, n, np.uint8), shape=shape) if n < 255 else y
+
+
+def qlinear_conv(layer: IntegerConv2d, graph: GraphBuilder, x: str, weight: str, shift: int) -> str:
+    """round(sums x multiplier) + shift of levels x, uint8 [N, C, H, W], saturating at 0 and 255."""
+    one, zero, y_shift = (graph.constant(v, t) for v, t in ((1, np.float32), (0, np.uint8), (shift, np.uint8)))
     scale = graph.constant(layer.multiplier.numpy(), np.float32)
     # Not shared: ONNX Runtime rewrites zero points in place where it wants u8 x u8 kernels.
     weight_shift = graph.constant(np.zeros(layer.multiplier.shape), np.int8, shared=False)
-    y = graph.node(
-        "QLinearConv",
-        x,
-        one,
-        no_shift,
-        weight,
-        scale,
-        weight_shift,
-        one,
-        no_shift,
-        shape=shape,
-        **conv_attributes(layer.stride, layer.padding),
-    )
-    return y if n == 255 else graph.node("Clip", y, *_limits(graph, 0, n, np.uint8), shape=shape)
+    shape = conv_shape(graph.shape_of(x), layer.weight, layer.stride, layer.padding)
+    attributes = conv_attributes(layer.stride, layer.padding)
+    inputs = (x, one, zero, weight, scale, weight_shift, one, y_shift)
+    return graph.node("QLinearConv", *inputs, shape=shape, **attributes)
 
 
 def _float_output(layer: IntegerConv2d, graph: GraphBuilder, x: str, shape: Shape) -> str:

@@ -40,8 +40,6 @@ class Victim:
     def of_bundle(cls, bundle: Bundle) -> "Victim":
         """Raises BundleError if the bundle was read without gradients, or a member has none."""
         ensemble = Ensemble.of_bundle(bundle, member_deadline_ms=PATIENCE_MS)
-        spec = bundle.manifest.input
-        ensemble.warm_up(np.zeros((1, spec.channels, spec.height, spec.width), np.float32))
         return cls(ensemble, load_gradients(bundle))
 
     @property

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import click
-import numpy as np
 import orjson
 from rich.columns import Columns
 from rich.console import Console, Group
@@ -24,21 +23,22 @@ from runtime.terminal import has_colour, members_table, picture
 Command = Callable[..., Any]
 
 
+bundles_option = click.option(
+    "--bundles",
+    envvar="EMPIR_BUNDLES",
+    default="bundles",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder with the bundles.",
+)
+"""The folder of bundles; the same variable as the server's."""
+
+
 def bundle_options(command: Command) -> Command:
     """The options that choose a bundle; the same variables as the server's."""
-    for option in (
-        click.option("--bundle", envvar="EMPIR_DEFAULT", default="mnist-empir", show_default=True, help="Its name."),
-        click.option(
-            "--bundles",
-            envvar="EMPIR_BUNDLES",
-            default="bundles",
-            show_default=True,
-            type=click.Path(path_type=Path),
-            help="Folder with the bundles.",
-        ),
-    ):
-        command = option(command)
-    return command
+    name = click.option("--bundle", envvar="EMPIR_DEFAULT", default="mnist-empir", show_default=True, help="Its name.")
+    chosen: Command = bundles_option(name(command))
+    return chosen
 
 
 def open_bundle(bundles: Path, name: str, *, gradients: bool = False) -> Bundle:
@@ -82,7 +82,6 @@ def predict(images: tuple[Path, ...], bundle: str, bundles: Path, mode: Mode, as
         opened = open_bundle(bundles, bundle)
         ensemble = Ensemble.of_bundle(opened)
         spec = opened.manifest.input
-        ensemble.warm_up(np.zeros((1, spec.channels, spec.height, spec.width), np.float32))
         for path in images:
             pixels = read_image(path, spec)
             prediction = ensemble.predict(pixels, mode)
@@ -100,14 +99,7 @@ def predict(images: tuple[Path, ...], bundle: str, bundles: Path, mode: Mode, as
 
 
 @main.command()
-@click.option(
-    "--bundles",
-    envvar="EMPIR_BUNDLES",
-    default="bundles",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Folder.",
-)
+@bundles_option
 @click.option("--json", "as_json", is_flag=True, help="The manifests, for machines.")
 def bundles(bundles: Path, as_json: bool) -> None:
     """List the bundles of a folder; every checksum is verified.

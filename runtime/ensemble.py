@@ -53,10 +53,13 @@ class Ensemble:
 
     @classmethod
     def of_bundle(cls, bundle: Bundle, *, member_deadline_ms: float = 2000, concurrency: Concurrency = "auto") -> Self:
-        """Load every member of a verified bundle. Raises BundleError if one cannot be loaded."""
+        """Load every member of a verified bundle, and warm it up. Raises BundleError if one cannot be loaded or run."""
         members = [Member(bundle, entry) for entry in bundle.manifest.members]
         vote, n_classes = bundle.manifest.vote, len(bundle.manifest.labels)
-        return cls(members, vote, n_classes, member_deadline_ms=member_deadline_ms, concurrency=concurrency)
+        ensemble = cls(members, vote, n_classes, member_deadline_ms=member_deadline_ms, concurrency=concurrency)
+        spec = bundle.manifest.input
+        ensemble.warm_up(np.zeros((1, spec.channels, spec.height, spec.width), np.float32))
+        return ensemble
 
     def warm_up(self, image: Images, repeats: int = 5) -> None:
         """Run each member on one image [1, C, H, W], so that the first caller waits for nothing, and time it.

@@ -4,8 +4,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from runtime.bundle import MANIFEST, bundle_folders, load_bundle
 from runtime.ensemble import Ensemble
 from runtime.errors import BundleError, UnknownBundle
@@ -64,6 +62,4 @@ def _serve(folder: Path, settings: Settings) -> Served:
     ensemble = Ensemble.of_bundle(
         bundle, member_deadline_ms=settings.member_deadline_ms, concurrency=settings.concurrency
     )
-    spec = bundle.manifest.input
-    ensemble.warm_up(np.zeros((1, spec.channels, spec.height, spec.width), np.float32))
     return Served(bundle.manifest, folder, ensemble)
