@@ -12,6 +12,7 @@ from rich.table import Table
 
 from benchmarks.accuracy import accuracy, agreement, size
 from benchmarks.context import Context
+from benchmarks.halving import halving
 from benchmarks.probe import probes
 from benchmarks.quorum import quorum
 from benchmarks.server import added, memory, start
@@ -25,6 +26,7 @@ BENCHMARKS = {
     "memory": memory,
     "added": added,
     "probe": probes,
+    "halving": halving,
 }
 
 

@@ -51,7 +51,7 @@ def joint_margin(temperatures: NDArray[np.float64], groups: Coalitions, smoothne
     the coalitions are the splits, else the majorities. With s the smoothness, a coalition S is worth
     v(S) = -s log sum_{m in S} exp(-margin_m / s), and the value is s log sum_S exp(v(S) / s). It rises as long as any
     coalition can come nearer, so it neither stops at members in different wrong classes nor jumps to and fro between
-    members as a hard minimum does: that broke a fifth fewer images here.
+    members as a hard minimum does.
     """
 
     def loss(logits: Logits, goals: Goals) -> tuple[Values, Cotangents]:

@@ -14,7 +14,7 @@ from rich.text import Text
 from runtime.answer import answer, milliseconds
 from runtime.bundle import MANIFEST, Bundle, bundle_folders, load_bundle
 from runtime.ensemble import Ensemble
-from runtime.errors import BundleError, EmpirError, ImageError, ImageTooLarge
+from runtime.errors import BundleError, EmpirError, ImageError, ImageTooLarge, InvalidValue
 from runtime.images import Pixels, decode_image
 from runtime.manifest import Input
 from runtime.prediction import Mode
@@ -55,7 +55,7 @@ def read_image(path: Path, spec: Input) -> Pixels:
         return decode_image(path.read_bytes(), spec)
     except OSError as error:
         raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ImageError, ImageTooLarge) as error:
+    except (ImageError, ImageTooLarge, InvalidValue) as error:
         raise ImageError(f"{path}: {str(error).removeprefix('image: ')}") from error
 
 
