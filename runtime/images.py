@@ -115,7 +115,7 @@ def _digit(pixels: Pixels, height: int, width: int) -> Pixels:
 
     Raises InvalidValue if there is no ink.
     """
-    ground = float(np.percentile(_border(pixels), 90))  # grey paper, or paper in uneven light, is no ink
+    ground = float(np.median(_border(pixels)))  # grey paper is no ink
     pixels = ((pixels - ground) / max(1 - ground, 0.1)).clip(0, 1)
     ink = pixels.mean(axis=2)
     ink = np.where(ink > max(0.2, ink.max() / 3), ink, 0)
