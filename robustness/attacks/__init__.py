@@ -1,0 +1,1 @@
+"""Attacks that are run against a victim, each behind the same protocol."""
