@@ -69,13 +69,18 @@ def activation_levels(x: Tensor, bits: int, rounding: Rounding = "nearest") -> T
     return _clip(round_ste(x.clamp(0, 1) * n, rounding), n, rounding)
 
 
-def requantized_levels(sums: Tensor, multiplier: Tensor | float, bits: int, rounding: Rounding = "nearest") -> Tensor:
-    """Levels clip(round(sums x multiplier), 0, n) as integer kernels compute them: a float32 product, half to even.
+def requantized_levels(
+    sums: Tensor, multiplier: Tensor | float, levels: int | tuple[int, int], rounding: Rounding = "nearest"
+) -> Tensor:
+    """Levels clip(round(sums x multiplier), low, high) as integer kernels do: a float32 product, half to even.
+
+    `levels` is their lowest and highest, or a number of bits k, for 0 and 2^k - 1.
 
     `multiplier` is a number, or a tensor that broadcasts over `sums` [N, C, H, W] (one for each channel).
-    The gradient is the multiplier where 0 <= round(sums x multiplier) <= n, else 0.
+    The gradient is the multiplier where low <= round(sums x multiplier) <= high, else 0.
     """
-    return round_ste(sums * multiplier, rounding).clamp(0, top_level(bits))
+    low, high = (0, top_level(levels)) if isinstance(levels, int) else levels
+    return round_ste(sums * multiplier, rounding).clamp(low, high)
 
 
 def _clip(levels: Tensor, top: int, rounding: Rounding) -> Tensor:

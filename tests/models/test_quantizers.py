@@ -119,7 +119,7 @@ def test_requantizing_is_one_float32_product_rounded_half_to_even_and_clipped(
 
 def test_halves_go_to_the_even_level() -> None:
     sums = torch.tensor([1.0, 3.0, 5.0, 7.0]).view(1, 1, 1, 4)
-    assert requantized_levels(sums, 0.5, bits=4).flatten().tolist() == [0, 2, 2, 4]
+    assert requantized_levels(sums, 0.5, 4).flatten().tolist() == [0, 2, 2, 4]
 
 
 def test_stochastic_rounding_is_unbiased_and_takes_a_neighbour() -> None:
