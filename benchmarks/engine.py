@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from export.recipes import RECIPES
+from robustness.attacks.climb import Schedule, climb
 from robustness.goals import ANY_OTHER, as_asked
-from robustness.gradient_attacks import Schedule, climb
 from robustness.losses import mean_probability
 from robustness.parameters import default_eps
 from robustness.victim import Victim

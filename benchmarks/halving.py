@@ -4,9 +4,9 @@ import numpy as np
 
 from benchmarks.context import Context
 from benchmarks.figure import Figure
+from robustness.attacks.climb import Schedule, climb
 from robustness.coalitions import coalitions
 from robustness.goals import ANY_OTHER, every_class
-from robustness.gradient_attacks import Schedule, climb
 from robustness.losses import joint_margin
 from robustness.probe import halving_steps
 from robustness.victim import Victim

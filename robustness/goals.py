@@ -22,7 +22,7 @@ class Goals:
     def __len__(self) -> int:
         return len(self.label)
 
-    def where(self, keep: NDArray[np.bool_]) -> "Goals":
+    def where(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> "Goals":
         return Goals(self.source[keep], self.label[keep], self.target[keep])
 
     def repeated(self, times: int) -> "Goals":

@@ -4,12 +4,13 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeVar, get_args
 
-from robustness.gradient_attacks import Schedule
+from robustness.attacks.climb import Schedule
+from robustness.attacks.gradient import DEFAULT_STEPS, KINDS
 from robustness.norms import NORMS, NormName
 from runtime.errors import InvalidValue
 from runtime.manifest import Manifest
 
-AttackName = Literal["fgsm", "pgd"]
+AttackName = Literal["fgsm", "bim", "mim", "pgd", "apgd"]
 ATTACKS: tuple[AttackName, ...] = get_args(AttackName)
 
 T = TypeVar("T", bound=str)
@@ -51,26 +52,26 @@ class Plan:
 def plan(parameters: AttackParameters, manifest: Manifest) -> Plan:
     """Check `parameters` for this bundle and fill in what was left open.
 
-    Defaults: eps 0.3 (linf) or 2 (l2) for grey images, 8/255 or 0.5 for colour; PGD: 40 steps of 2.5 eps / steps,
-    FGSM: one step of eps from the image itself. Raises InvalidValue, naming the parameter.
+    Defaults: eps 0.3 (linf) or 2 (l2) for grey images, 8/255 or 0.5 for colour; 40 steps of 2.5 eps / steps, for APGD
+    of 2 eps to begin with; FGSM: one step of eps. Raises InvalidValue, naming the parameter.
     """
     attack, norm = _one_of("attack", parameters.attack, ATTACKS), _one_of("norm", parameters.norm, tuple(NORMS))
     spec = manifest.input
     largest = NORMS[norm].largest((spec.channels, spec.height, spec.width))
     eps = _number("eps", parameters.eps if parameters.eps is not None else default_eps(norm, spec.channels), largest)
-    steps = _integer("steps", parameters.steps, 40, 1, MOST_STEPS)
-    if attack == "fgsm":
-        if parameters.steps not in (None, 1) or parameters.restarts != 1:
-            raise InvalidValue("steps, restarts: fgsm takes one step, once; expected 1 of each, or pgd as the attack")
-        steps = 1
-    natural = eps if attack == "fgsm" else min(eps, 2.5 * eps / steps)
-    step_size = natural if parameters.step_size is None else _number("step_size", parameters.step_size, largest)
+    steps = _integer("steps", parameters.steps, DEFAULT_STEPS, 1, MOST_STEPS)
+    kind = KINDS[attack]
+    if kind.one_step and (parameters.steps not in (None, 1) or parameters.restarts != 1):
+        raise InvalidValue(f"steps, restarts: {attack} takes one step, once; expected 1 of each, or pgd as the attack")
+    if not kind.random_start and parameters.restarts != 1:
+        raise InvalidValue(f"restarts: {attack} has no random start; expected 1, or pgd as the attack")
+    step_size = None if parameters.step_size is None else _number("step_size", parameters.step_size, largest)
     classes = len(manifest.labels)
     label = None if parameters.label is None else _integer("label", parameters.label, 0, 0, classes - 1)
     target = None if parameters.target is None else _integer("target", parameters.target, 0, 0, classes - 1)
     return Plan(
         attack,
-        Schedule(norm, eps, steps, step_size, random_start=attack == "pgd"),
+        kind.schedule(norm, eps, steps, step_size),
         _integer("restarts", parameters.restarts, 1, 1, MOST_RESTARTS),
         label,
         target,

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from robustness.attacks.climb import climb
 from robustness.coalitions import coalitions
 from robustness.goals import ANY_OTHER, Goals, as_asked, every_class
-from robustness.gradient_attacks import climb
 from robustness.losses import Loss, joint_margin, mean_probability
 from robustness.norms import NORMS
 from robustness.parameters import AttackParameters, Plan, plan
@@ -40,6 +40,7 @@ def probe(victim: Victim, manifest: Manifest, image: Array, parameters: AttackPa
         raise NoQuorum(f"label: expected one, because the image has no verdict to attack: {clean.details}")
     if label == chosen.target:
         raise InvalidValue(f"target: expected another class than the label, which is {label}")
+    victim.require_gradients()
     run = _Run(victim, manifest, image, chosen, clean, label, start)
     return run.attack() if clean.verdict[0] == label else run.report("wrong_before_attack", None)
 

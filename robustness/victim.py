@@ -1,6 +1,6 @@
 """The victim of an attack: the served ensemble, its gradients, and a count of what was asked of both."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
 from runtime.ensemble import Ensemble, usable_cores
-from runtime.gradients import Differentiable, load_gradients
+from runtime.errors import InvalidValue
+from runtime.gradients import Differentiable, GradientGraph
+from runtime.manifest import Vote
 from runtime.prediction import Prediction
 
 Array = NDArray[np.float32]
@@ -28,7 +30,8 @@ class Spent:
 class Victim:
     """A served ensemble and its gradient graphs. Not safe for several threads at once: it counts."""
 
-    def __init__(self, ensemble: Ensemble, gradients: Sequence[Differentiable]) -> None:
+    def __init__(self, ensemble: Ensemble, gradients: Sequence[Differentiable | None]) -> None:
+        """`gradients`: of each member, None where it has no gradient graph and can be attacked by queries only."""
         self.ensemble = ensemble
         self.temperatures = np.array([member.temperature for member in ensemble.members], dtype=np.float64)
         self.spent = Spent()
@@ -38,13 +41,28 @@ class Victim:
 
     @classmethod
     def of_bundle(cls, bundle: Bundle) -> "Victim":
-        """Raises BundleError if the bundle was read without gradients, or a member has none."""
-        ensemble = Ensemble.of_bundle(bundle, member_deadline_ms=PATIENCE_MS)
-        return cls(ensemble, load_gradients(bundle))
+        """Raises BundleError if the bundle was read without its gradient graphs."""
+        gradients = [
+            None if member.gradient_file is None else GradientGraph(bundle, member)
+            for member in bundle.manifest.members
+        ]
+        return cls(Ensemble.of_bundle(bundle, member_deadline_ms=PATIENCE_MS), gradients)
+
+    def alone(self, member: int) -> "Victim":
+        """One member as a victim of its own, whose argmax is the verdict; the sessions are the same."""
+        network = self.ensemble.members[member]
+        vote = Vote(rule="majority", tie_breaker=network.name)
+        ensemble = Ensemble([network], vote, self.ensemble.n_classes, member_deadline_ms=PATIENCE_MS)
+        return Victim(ensemble, [self._gradients[member]])
 
     @property
     def n_members(self) -> int:
-        return len(self._gradients)
+        return len(self.ensemble.members)
+
+    @property
+    def differentiable(self) -> list[bool]:
+        """Of each member, whether it has a gradient graph."""
+        return [gradient is not None for gradient in self._gradients]
 
     def predict(self, images: Array) -> Prediction:
         """What the served member graphs and their vote say, all members asked."""
@@ -52,8 +70,12 @@ class Victim:
         return self.ensemble.predict(images, "full")
 
     def gradient(self, images: Array, cotangents: Array) -> Array:
-        """d(sum over members of logits . cotangents)/d(images) [B, C, H, W]; zero cotangents cost nothing."""
+        """d(sum over members of logits . cotangents)/d(images) [B, C, H, W]; zero cotangents cost nothing.
+
+        Raises InvalidValue if a member has cotangents but no gradient graph.
+        """
         asked = np.argwhere(np.any(cotangents, axis=2))  # pairs of member and image, by member
+        self._refuse_without_gradient(np.unique(asked[:, 0]).tolist())
         self.spent.gradient_calls += len(asked)
         # Equal shares for the cores, each of few calls of many images; this thread takes the first itself.
         first, *others = np.array_split(asked, self._cores)
@@ -66,9 +88,20 @@ class Victim:
     def _share(self, pairs: NDArray[np.intp], images: Array, cotangents: Array) -> Array:
         total = np.zeros_like(images)
         for member in np.unique(pairs[:, 0]):
-            rows = pairs[pairs[:, 0] == member, 1]
-            total[rows] += self._gradients[member].gradient(images[rows], cotangents[member, rows])[1]
+            graph, rows = self._gradients[member], pairs[pairs[:, 0] == member, 1]
+            if graph is not None:
+                total[rows] += graph.gradient(images[rows], cotangents[member, rows])[1]
         return total
+
+    def require_gradients(self) -> None:
+        """Raises InvalidValue, naming the first, if a member has no gradient graph."""
+        self._refuse_without_gradient(range(self.n_members))
+
+    def _refuse_without_gradient(self, members: Iterable[int]) -> None:
+        for member in members:
+            if self._gradients[member] is None:
+                name = self.ensemble.members[member].name
+                raise InvalidValue(f"member {name} has no gradient graph: expected an attack that only asks queries")
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

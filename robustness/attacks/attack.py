@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from robustness.victim import Array, Victim
 
 Labels = NDArray[np.int64]
 OutOfTime = Callable[[], bool]
+ThreatModel = Literal["white-box", "black-box-score", "black-box-label"]
+"""What an attack needs: gradient graphs too, only the members' outputs, or nothing but the verdict."""
 
 
 def never() -> bool:
@@ -33,6 +35,11 @@ class Attack(Protocol):
     @property
     def name(self) -> str:
         """With its loss, such as `pgd-joint_margin`: the row of a report's table."""
+        ...
+
+    @property
+    def threat_model(self) -> ThreatModel:
+        """Only a white-box attack needs a victim with gradient graphs."""
         ...
 
     def parameters(self) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from robustness.attacks.attack import Attack
+from robustness.attacks.gradient import DEFAULT_STEPS, KINDS, GradientAttack
+from robustness.loss_names import LOSSES, is_loss
 from robustness.norms import NormName
 from runtime.errors import InvalidValue
 
@@ -26,10 +28,29 @@ class Settings:
 Factory = Callable[[Settings], Attack]
 
 FACTORIES: dict[str, Factory] = {}
+"""The attacks without a choice of losses."""
+
+DEFAULT_LOSS = "joint_margin"
+
+
+def attack_names() -> list[str]:
+    """All names of attacks; one of the gradient family may be followed by `-` and a loss."""
+    return [*KINDS, *FACTORIES]
 
 
 def make_attack(name: str, settings: Settings) -> Attack:
-    """The attack of this name. Raises InvalidValue, with the names that there are, if there is none."""
-    if name not in FACTORIES:
-        raise InvalidValue(f"attack: expected one of {', '.join(sorted(FACTORIES))}, got {name!r}")
-    return FACTORIES[name](settings)
+    """The attack of this name: `square`, `pgd`, or with its loss `pgd-joint_margin`.
+
+    Raises InvalidValue, with the names that there are, if there is none.
+    """
+    if name in FACTORIES:
+        return FACTORIES[name](settings)
+    kind, _, loss = name.partition("-")
+    if kind not in KINDS or not is_loss(loss or DEFAULT_LOSS):
+        raise InvalidValue(
+            f"attack: expected one of {', '.join(attack_names())}, "
+            f"or {', '.join(KINDS)} with - and one of the losses {', '.join(LOSSES)}, got {name!r}"
+        )
+    schedule = KINDS[kind].schedule(settings.norm, settings.eps, settings.steps or DEFAULT_STEPS, settings.step_size)
+    restarts = settings.restarts if schedule.random_start else 1
+    return GradientAttack(kind, loss or DEFAULT_LOSS, schedule, restarts)

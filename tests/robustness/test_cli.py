@@ -110,7 +110,7 @@ def test_a_parameter_out_of_range_is_one_line(
 def test_a_choice_that_is_none_is_refused_with_the_choices(toy: ToyBundle, picture: Path) -> None:
     result = run(toy.folder, "--attack", "magic", picture)
     assert result.exit_code == 2
-    assert "'magic' is not one of 'fgsm', 'pgd'" in result.stderr
+    assert "'magic' is not one of 'fgsm', 'bim', 'mim', 'pgd', 'apgd'" in result.stderr
 
 
 def test_bad_files_and_bundles_are_named(toy: ToyBundle, picture: Path, tmp_path: Path) -> None:

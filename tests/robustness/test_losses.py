@@ -1,5 +1,6 @@
 """Losses: values and cotangents against torch, saturated members included."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
+from torch import Tensor
 
+from robustness import terms
 from robustness.coalitions import Coalitions, coalitions
 from robustness.goals import ANY_OTHER, Goals, as_asked
-from robustness.losses import NEGLIGIBLE, joint_margin, mean_probability
+from robustness.losses import NEGLIGIBLE, Loss, alone, cross_entropy, joint, joint_margin, mean, mean_probability
+from robustness.terms import Term
 
 
 @dataclass
@@ -25,11 +29,12 @@ class Case:
 
 
 @st.composite
-def cases(draw: st.DrawFn, *, distinct: bool = False) -> Case:
-    members, rows, classes = draw(st.integers(1, 4)), draw(st.integers(1, 4)), draw(st.integers(2, 5))
+def cases(draw: st.DrawFn) -> Case:
+    """Distinct logits: between two equally likely rivals autograd and the loss may choose differently."""
+    members, rows, classes = draw(st.integers(1, 4)), draw(st.integers(1, 4)), draw(st.integers(2, 6))
     # Small enough that autograd does not cancel either: what comes beyond is another test.
-    elements = st.integers(-80, 80).map(lambda n: n / 32)
-    logits = draw(arrays(np.float32, (members, rows, classes), elements=elements, unique=distinct))
+    elements = st.integers(-160, 160).map(lambda n: n / 64)
+    logits = draw(arrays(np.float32, (members, rows, classes), elements=elements, unique=True))
     label = np.array(draw(st.lists(st.integers(0, classes - 1), min_size=rows, max_size=rows)))
     shift = np.array(draw(st.lists(st.integers(0, classes - 1), min_size=rows, max_size=rows)))
     return Case(
@@ -39,61 +44,121 @@ def cases(draw: st.DrawFn, *, distinct: bool = False) -> Case:
     )
 
 
+def rival(z: Tensor, label: int, target: int) -> Tensor:
+    others = torch.stack([z[k] for k in range(len(z)) if k != label])
+    return others.max() if target == ANY_OTHER else z[target]
+
+
+def plain_probability(z: Tensor, label: int, target: int) -> Tensor:
+    p = torch.softmax(z, dim=0)
+    return 1 - p[label] if target == ANY_OTHER else p[target]
+
+
+def plain_margin(z: Tensor, label: int, target: int) -> Tensor:
+    return rival(z, label, target) - z[label]
+
+
+def plain_dlr(z: Tensor, label: int, target: int) -> Tensor:
+    """As AutoAttack has it, with the last class there is in place of the fourth."""
+    if len(z) == 2:
+        return plain_margin(z, label, target)
+    down = z.sort(descending=True).values
+    fourth = down[2] if target == ANY_OTHER else down[min(3, len(z) - 1)]
+    return plain_margin(z, label, target) / (down[0] - (down[2] + fourth) / 2 + 1e-12)
+
+
+PlainTerm = Callable[[Tensor, int, int], Tensor]
+PLAIN: list[tuple[Term, PlainTerm]] = [
+    (terms.probability, plain_probability),
+    (terms.log_probability, lambda z, y, t: plain_probability(z, y, t).log()),
+    (terms.margin, plain_margin),
+    (terms.dlr, plain_dlr),
+    (terms.nearness, lambda z, y, t: torch.sigmoid(plain_margin(z, y, t) / 2)),
+]
+each_term = pytest.mark.parametrize(("term", "plain"), PLAIN, ids=lambda value: getattr(value, "__name__", ""))
+
+
+def plain_terms(case: Case, plain: PlainTerm) -> tuple[Tensor, list[list[Tensor]]]:
+    """Logits that gradients are wanted of, and the term [B][M]."""
+    logits = torch.from_numpy(case.logits.astype(np.float64)).requires_grad_()
+    of = [
+        [plain(z / t, label, target) for z, t in zip(logits[:, row], case.temperatures, strict=True)]
+        for row, (label, target) in enumerate(zip(case.goals.label.tolist(), case.goals.target.tolist(), strict=True))
+    ]
+    return logits, of
+
+
+def gradient_of(values: list[Tensor], logits: Tensor) -> NDArray[np.float64]:
+    (gradient,) = torch.autograd.grad(torch.stack(values).sum(), logits)
+    found: NDArray[np.float64] = gradient.numpy()
+    return found
+
+
+def scaled(gradient: NDArray[np.float64]) -> NDArray[np.float64]:
+    largest = np.abs(gradient).max(axis=(0, 2), keepdims=True)
+    unit: NDArray[np.float64] = gradient / np.where(largest == 0, 1, largest)
+    return unit
+
+
+def assert_is(loss: Loss, case: Case, values: list[Tensor], gradient: NDArray[np.float64]) -> None:
+    found, cotangents = loss(case.logits, case.goals)
+    np.testing.assert_allclose(found, [float(value.detach()) for value in values], rtol=1e-9, atol=1e-12)
+    assert cotangents.dtype == np.float32
+    # A member whose difference of logits ratio is 1 cannot get any farther: what is left of its gradient is rounding.
+    clear = np.abs(gradient).max(axis=(0, 2)) > 1e-9
+    np.testing.assert_allclose(cotangents[:, clear], scaled(gradient)[:, clear], atol=1e-6)
+
+
+@each_term
 @given(cases())
-def test_mean_probability_is_autograds(case: Case) -> None:
-    """d/d(logits) of the mean over members of softmax(z / T): the target's, or less the label's."""
+def test_the_mean_of_a_term_is_autograds(term: Term, plain: PlainTerm, case: Case) -> None:
+    logits, of = plain_terms(case, plain)
+    values = [torch.stack(row).mean() for row in of]
+    assert_is(mean(term, case.temperatures), case, values, gradient_of(values, logits))
+
+
+@given(cases())
+def test_cross_entropy_is_torchs_of_the_mean_probability(case: Case) -> None:
     logits = torch.from_numpy(case.logits.astype(np.float64)).requires_grad_()
     probs = torch.softmax(logits / torch.from_numpy(case.temperatures)[:, None, None], dim=2).mean(dim=0)
-    value = torch.stack(
-        [
-            -probs[row, label] if target == ANY_OTHER else probs[row, target]
-            for row, (label, target) in enumerate(zip(case.goals.label, case.goals.target, strict=True))
-        ]
-    )
-    (gradient,) = torch.autograd.grad(value.sum(), logits)
-    largest = np.abs(gradient.numpy()).max(axis=(0, 2), keepdims=True)
-    found, cotangents = mean_probability(case.temperatures)(case.logits, case.goals)
-    np.testing.assert_allclose(found, value.detach().numpy(), rtol=1e-9)
-    assert cotangents.dtype == np.float32
-    np.testing.assert_allclose(cotangents, gradient.numpy() / np.where(largest == 0, 1, largest), atol=1e-6)
+    values = [
+        torch.nn.functional.nll_loss(p.log()[None], torch.tensor([label if target == ANY_OTHER else target]))
+        * (1 if target == ANY_OTHER else -1)
+        for p, label, target in zip(probs, case.goals.label.tolist(), case.goals.target.tolist(), strict=True)
+    ]
+    assert_is(cross_entropy(case.temperatures), case, values, gradient_of(values, logits))
 
 
-@st.composite
-def joint_cases(draw: st.DrawFn) -> tuple[Case, Coalitions, float]:
-    """Distinct logits: between two equally likely rivals autograd and the loss may choose differently."""
-    case = draw(cases(distinct=True))
-    members = len(case.logits)
-    return case, coalitions(members, draw(st.integers(0, members - 1))), draw(st.sampled_from([0.5, 2.0]))
+@given(cases(), st.integers(0, 3))
+def test_a_member_alone_is_pushed_by_its_own_margin(case: Case, number: int) -> None:
+    member = number % len(case.logits)
+    logits, of = plain_terms(Case(case.logits, np.ones(len(case.logits)), case.goals), plain_margin)
+    values = [row[member] for row in of]
+    assert_is(alone(member), case, values, gradient_of(values, logits))
 
 
-@given(joint_cases())
-def test_joint_margin_is_the_smooth_max_over_coalitions_of_smooth_minima(
-    drawn: tuple[Case, Coalitions, float],
+@each_term
+@given(cases(), st.integers(0, 3), st.sampled_from([0.1, 2.0]))
+def test_joint_is_the_smooth_max_over_coalitions_of_smooth_minima(
+    term: Term, plain: PlainTerm, case: Case, number: int, s: float
 ) -> None:
     """The value is that of the docstring's formula; a member's part of the gradient is autograd's, or left out."""
-    case, groups, s = drawn
-    logits = torch.from_numpy(case.logits.astype(np.float64)).requires_grad_()
-    values = []
-    for row, (label, target) in enumerate(zip(case.goals.label.tolist(), case.goals.target.tolist(), strict=True)):
-        margins = []
-        for z, temperature in zip(logits[:, row], case.temperatures, strict=True):
-            others = torch.stack([z[k] for k in range(len(z)) if k != label])
-            margins.append(((others.max() if target == ANY_OTHER else z[target]) - z[label]) / temperature)
+    members = len(case.logits)
+    groups: Coalitions = coalitions(members, number % members)
+    logits, of = plain_terms(case, plain)
+    values, weights = [], np.zeros((members, len(case.goals)))
+    for index, (row, target) in enumerate(zip(of, case.goals.target.tolist(), strict=True)):
         rows = groups.splits if target == ANY_OTHER else groups.majorities
         worth = [
-            -s * torch.logsumexp(torch.stack([-margins[m] / s for m in np.flatnonzero(group)]), dim=0) for group in rows
+            -s * torch.logsumexp(torch.stack([-row[m] / s for m in np.flatnonzero(group)]), dim=0) for group in rows
         ]
         values.append(s * torch.logsumexp(torch.stack(worth) / s, dim=0))
-    (gradient,) = torch.autograd.grad(torch.stack(values).sum(), logits)
-
-    found, cotangents = joint_margin(case.temperatures, groups, s)(case.logits, case.goals)
-    np.testing.assert_allclose(found, torch.stack(values).detach().numpy(), rtol=1e-9, atol=1e-9)
-    assert cotangents.dtype == np.float32 and (np.abs(cotangents).max(axis=(0, 2)) == 1).all()
-    scaled = gradient.numpy() / np.abs(gradient.numpy()).max(axis=(0, 2), keepdims=True)
-    left_out = ~cotangents.any(axis=2)
-    weights = np.abs(gradient.numpy()).max(axis=2) * case.temperatures[:, None]
-    assert (weights[left_out] <= NEGLIGIBLE * (1 + 1e-6)).all()
-    np.testing.assert_allclose(cotangents[~left_out], scaled[~left_out], atol=1e-6)
+        asked = torch.autograd.grad(values[-1], row, retain_graph=True, allow_unused=True)
+        weights[:, index] = [0 if weight is None else float(weight) for weight in asked]
+    kept = np.where(weights[:, :, None] < NEGLIGIBLE, 0, gradient_of(values, logits))
+    on_the_edge = np.abs(weights - NEGLIGIBLE) < 1e-9
+    if not on_the_edge.any():
+        assert_is(joint(term, case.temperatures, groups, s), case, values, kept)
 
 
 @pytest.mark.parametrize("gap", [100, 250, 600])
@@ -121,6 +186,31 @@ def test_a_saturated_member_still_has_a_direction(gap: float, target: int, membe
     else:  # p_1 (1 - p_1) is p_1, and the label's share of what it takes away is all
         expected = np.array([-1, 1, 0, 0])
     np.testing.assert_allclose(cotangents, np.tile(expected, (members, 1, 1)), atol=1e-6)
+
+
+@each_term
+@pytest.mark.parametrize("target", [ANY_OTHER, 1], ids=["untargeted", "targeted"])
+@pytest.mark.parametrize("gap", [30, 600])
+def test_a_saturated_members_loss_tells_nearer_from_farther(
+    term: Term, plain: PlainTerm, target: int, gap: float
+) -> None:
+    """An attack that looks whether its loss rose, or which trajectory is ahead, must see it; and which way to go."""
+    near, far = ([[[gap + more, 0, -1, -2]]] * 3 for more in (0, 0.5))
+    losses = [mean(term, np.ones(3)), cross_entropy(np.ones(3))]
+    if gap < 100 or term not in (terms.probability, terms.nearness):  # the exponentials of 1e-261 and 0 are the same
+        losses.append(joint(term, np.ones(3), coalitions(3, 2), 0.1))
+    for loss in losses:
+        (ahead, cotangents), (behind, _) = (loss(np.array(z, dtype=np.float32), goals(target)) for z in (near, far))
+        assert ahead[0] > behind[0]
+        assert (cotangents[:, 0, 0] < 0).any() and (cotangents[:, 0, 1] > 0).any()
+
+
+def test_nearness_weighs_members_by_how_near_they_are() -> None:
+    """The one that has fallen far, and the one that is far from it, count for less than the one at the border."""
+    logits = np.array([[[-9, 0]], [[1, 0]], [[14, 0]]], dtype=np.float32)
+    _, cotangents = mean(terms.nearness, np.ones(3))(logits, goals(ANY_OTHER))
+    fallen, near, far = cotangents[:, 0, 1]
+    assert near == 1 and 0 < far < fallen < 0.1
 
 
 def test_the_true_gradient_may_be_zero() -> None:

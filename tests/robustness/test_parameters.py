@@ -32,8 +32,8 @@ def test_sizes_out_of_range(name: str, value: str | float) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("attack", "cw", "fgsm or pgd"),
-        ("attack", "PGD", "fgsm or pgd"),
+        ("attack", "cw", "fgsm or bim or mim or pgd or apgd"),
+        ("attack", "PGD", "fgsm or bim or mim or pgd or apgd"),
         ("norm", "l1", "linf or l2"),
         ("steps", 0, "1 to 1000"),
         ("steps", 10**9, "1 to 1000"),

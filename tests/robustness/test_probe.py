@@ -231,7 +231,7 @@ def test_without_a_verdict_there_is_nothing_to_attack() -> None:
     votes = np.eye(3, dtype=np.float32)[:, None]
     members = [ToyMember(name, W2A4, vote) for name, vote in zip(NAMES, votes, strict=True)]
     members[2].failure = "error"
-    victim = Victim(Ensemble(members, MAJORITY, 3), [])
+    victim = Victim(Ensemble(members, MAJORITY, 3), [None] * 3)
     with pytest.raises(NoQuorum, match=r"no verdict to attack.*told to fail"):
         probe(victim, LINEAR_MANIFEST, GREY, AttackParameters())
     victim.close()

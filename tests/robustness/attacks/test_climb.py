@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from robustness.attacks.attack import Found
+from robustness.attacks.climb import Schedule, climb, succeeded
 from robustness.coalitions import coalitions
 from robustness.goals import ANY_OTHER, Goals, as_asked, every_class
-from robustness.gradient_attacks import Found, Schedule, climb, succeeded
 from robustness.losses import Cotangents, Values, joint_margin, mean_probability
 from robustness.norms import NORMS, NormName
 from robustness.victim import Victim
@@ -79,7 +80,8 @@ def test_pgd_is_the_textbooks_step_by_step(
         Schedule(norm, eps, steps, step_size, random_start=True),
         np.random.default_rng(0),
     )
-    starts = NORMS[norm].random(images.shape, eps, np.random.default_rng(0))
+    spawned = np.random.default_rng(0).spawn(len(images))
+    starts = np.concatenate([NORMS[norm].random(images[:1].shape, eps, generator) for generator in spawned])
     plain = PlainPgd(toy, norm, eps, step_size, steps)
     for index, label in enumerate(labels):
         image, start = (torch.from_numpy(array[index : index + 1]) for array in (images, starts))

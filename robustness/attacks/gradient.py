@@ -1,0 +1,90 @@
+"""The gradient family, all settings of one loop: FGSM, BIM, MIM, PGD and APGD."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from robustness.attacks.attack import Found, Labels, OutOfTime, ThreatModel, never
+from robustness.attacks.climb import Schedule, climb
+from robustness.attacks.steppers import StepperName
+from robustness.goals import ANY_OTHER, as_asked, every_class
+from robustness.loss_names import make_loss
+from robustness.norms import NormName
+from robustness.victim import Array, Victim
+
+DEFAULT_STEPS = 40
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What tells one gradient attack from another."""
+
+    random_start: bool
+    one_step: bool = False
+    stepper: StepperName = "steepest"
+    decay: float = 0.0
+
+    def schedule(self, norm: NormName, eps: float, steps: int, step_size: float | None = None) -> Schedule:
+        """Its schedule; the step size, where left open, is 2 eps to begin with if it adapts, else `usual_step`."""
+        steps = 1 if self.one_step else steps
+        if step_size is None:
+            step_size = 2 * eps if self.stepper == "adaptive" else usual_step(eps, steps)
+        return Schedule(norm, eps, steps, step_size, self.random_start, self.stepper, self.decay)
+
+
+def usual_step(eps: float, steps: int) -> float:
+    """2.5 eps / steps, at most eps: enough to cross the ball."""
+    return min(eps, 2.5 * eps / steps)
+
+
+KINDS: dict[str, Kind] = {
+    "fgsm": Kind(random_start=False, one_step=True),
+    "bim": Kind(random_start=False),
+    "mim": Kind(random_start=False, decay=1.0),
+    "pgd": Kind(random_start=True),
+    "apgd": Kind(random_start=True, stepper="adaptive"),
+}
+
+
+@dataclass(frozen=True)
+class GradientAttack:
+    """Climbs the loss `loss` of robustness/loss_names.py by `schedule`, `restarts` times for each goal."""
+
+    kind: str
+    loss: str
+    schedule: Schedule
+    restarts: int = 1
+    most_classes: int = 9
+    """A targeted or joint loss is climbed towards so many of the likeliest other classes, and away from the label."""
+
+    threat_model: ClassVar[ThreatModel] = "white-box"
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}-{self.loss}"
+
+    def parameters(self) -> dict[str, Any]:
+        mine = {"loss": self.loss, "restarts": self.restarts, "most_classes": self.most_classes}
+        return {**asdict(self.schedule), **mine}
+
+    def run(
+        self,
+        victim: Victim,
+        images: Array,
+        labels: Labels,
+        generator: np.random.Generator,
+        *,
+        out_of_time: OutOfTime = never,
+    ) -> dict[int, Found]:
+        """Raises InvalidValue if there is no such loss, or a member that it climbs has no gradient graph."""
+        made = make_loss(self.loss, victim)
+        clean = victim.predict(images)
+        found = {int(i): Found(int(i), images[i], 0) for i in np.flatnonzero(clean.verdict != labels)}
+        targets = np.full(len(labels), ANY_OTHER)
+        if made.every_class:
+            goals = every_class(labels, targets, clean.logits, self.most_classes)
+        else:
+            goals = as_asked(labels, targets)
+        goals = goals.where(~np.isin(goals.source, list(found))).repeated(self.restarts)
+        return found | climb(victim, images, goals, made.loss, self.schedule, generator, out_of_time=out_of_time)
