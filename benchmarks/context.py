@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from export.data import Split
+from export.data import Examples
 from export.recipes import RECIPES
 from runtime.bundle import Bundle, load_bundle
 
@@ -23,7 +23,7 @@ class Context:
         return load_bundle(self.bundle_dir, gradients=True)
 
     @cached_property
-    def test(self) -> Split:
+    def test(self) -> Examples:
         return RECIPES[self.bundle.manifest.provenance.recipe].data(self.data_dir).test
 
     @cached_property

@@ -16,7 +16,7 @@ import onnx
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from export.data import DataSet, Split
+from export.data import DataSet, Examples
 from export.gradient_graph import gradient_graph
 from export.graph import OPSET
 from export.integer_graph import member_graph, multiply_accumulates
@@ -136,7 +136,7 @@ def _manifest(
     )
 
 
-def _with_accuracies(bundle: Bundle, ensemble: Ensemble, test: Split) -> Manifest:
+def _with_accuracies(bundle: Bundle, ensemble: Ensemble, test: Examples) -> Manifest:
     """The manifest with clean accuracies on the test images, through the served graphs and their vote."""
     right = np.zeros((len(ensemble.members) + 1,), dtype=np.int64)
     for start in range(0, len(test), 250):

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from export.data import Split
+from export.data import Examples
 from runtime.errors import EmpirError
 from runtime.gradients import Differentiable
 from runtime.member import Network
@@ -38,7 +38,7 @@ def check_parity(
     network: nn.Module,
     member: Network,
     gradient: Differentiable,
-    split: Split,
+    split: Examples,
     *,
     gradient_images: int = 1000,
     seed: int = 0,
@@ -54,7 +54,7 @@ def check_parity(
     return Parity(member.name, len(split), logits_error, min(gradient_images, len(split)), gradient_error)
 
 
-def _compare_logits(network: nn.Module, member: Network, split: Split) -> float:
+def _compare_logits(network: nn.Module, member: Network, split: Examples) -> float:
     logits = _LogitsErrors(f"member {member.name}: the member graph")
     for start in range(0, len(split), BATCH):
         images = split.pixels(start, start + BATCH)
@@ -96,7 +96,7 @@ class _LogitsErrors:
         return self._error / self._largest if self._largest else 0.0
 
 
-def _compare_gradients(network: nn.Module, graph: Differentiable, split: Split, count: int, seed: int) -> float:
+def _compare_gradients(network: nn.Module, graph: Differentiable, split: Examples, count: int, seed: int) -> float:
     generator = np.random.default_rng(seed)
     logits_errors = _LogitsErrors(f"member {graph.name}: the gradient graph")
     worst = 0.0
@@ -135,7 +135,7 @@ def _relative_errors(found: NDArray[np.float32], expected: NDArray[np.float32]) 
 
 
 def all_parities(
-    networks: Sequence[nn.Module], members: Sequence[Network], gradients: Sequence[Differentiable], split: Split
+    networks: Sequence[nn.Module], members: Sequence[Network], gradients: Sequence[Differentiable], split: Examples
 ) -> list[Parity]:
     """`check_parity` for every member. Raises ParityError at the first that disagrees."""
     return [check_parity(n, m, g, split) for n, m, g in zip(networks, members, gradients, strict=True)]
