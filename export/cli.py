@@ -151,8 +151,8 @@ def _train_member(recipe: Recipe, index: int, data: DataSet, out: Path, console:
             _show(bar, task, progress)
             if progress.accuracy is not None and not console.is_terminal:
                 console.print(
-                    f"{member.name} epoch {progress.epoch}/{progress.epochs}: "
-                    f"loss {progress.loss:.4f}, validation {progress.accuracy:.2%}"
+                    f"{progress.member}, epoch {progress.epoch}/{progress.epochs}: loss {progress.loss:.4f}, "
+                    f"validation {_validation(progress)}"
                 )
 
         return training.train_member(recipe, member, data, checkpoint, report)
@@ -161,9 +161,14 @@ def _train_member(recipe: Recipe, index: int, data: DataSet, out: Path, console:
 def _show(bar: Progress, task: TaskID, progress: training.Progress) -> None:
     done, total = (progress.epoch - 1) * progress.batches + progress.batch, progress.epochs * progress.batches
     now = f"epoch {progress.epoch}  loss {progress.loss:.3f}" + (
-        "" if progress.accuracy is None else f"  validation {progress.accuracy:.2%}"
+        "" if progress.accuracy is None else f"  validation {_validation(progress)}"
     )
-    bar.update(task, completed=done, total=total, now=now)
+    bar.update(task, description=progress.member, completed=done, total=total, now=now)
+
+
+def _validation(progress: training.Progress) -> str:
+    attacked = "" if progress.robust is None else f", attacked {progress.robust:.1%}"
+    return f"{progress.accuracy:.2%}{attacked}"
 
 
 def _summary(manifest: Manifest, parities: Sequence[Parity], title: str) -> Table:

@@ -180,7 +180,8 @@ class LearnedDequantize(nn.Module):
         self.scale = scale
 
     def forward(self, levels: Tensor) -> Tensor:
-        return levels * self.scale()
+        values: Tensor = levels * self.scale()
+        return values
 
     def frozen(self) -> Dequantize:
         return Dequantize(self.scale().detach().clone())
@@ -215,7 +216,7 @@ def best_activation_scale(values: Tensor, bits: int, candidates: int = 60) -> fl
     top = top_level(bits)
     scales = torch.linspace(0.1, 1, candidates) * sample.max().clamp(min=SMALLEST_SCALE) / top
     errors = torch.stack([(round_ste(sample / s).clamp(0, top) * s - sample).square().mean() for s in scales])
-    return scales[int(errors.argmin())].item()
+    return float(scales[int(errors.argmin())])
 
 
 def _grid(bits: int) -> Grid:

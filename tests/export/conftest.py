@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from export.data import DataSet, Split
-from export.recipes import MemberRecipe, Recipe
+from export.recipes import MemberRecipe, Recipe, Training
 from export.train import Trained, train_member
-from models.layers import QuantConv2d, QuantizeInput, freeze
+from models.dorefa import QuantConv2d
+from models.folding import freeze
+from models.integer import QuantizeInput
 from models.precision import Precision
 from runtime.manifest import Input, Vote
 from runtime.sessions import open_session
@@ -74,9 +76,7 @@ def toy_recipe(toy_data: DataSet) -> Recipe:
             MemberRecipe("w2a4", "w2a4", seed=1),
             MemberRecipe("w8a8", "w8a8", seed=2),
         ),
-        epochs=3,
-        batch_size=20,
-        learning_rate=0.01,
+        training=Training(epochs=3, batch_size=20, learning_rate=0.01),
         expected="nothing",
     )
 

@@ -12,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from export.checkpoint import TrainingError
 from export.data import DataSet, Split
+from export.objectives import Fgsm
 from export.recipes import MemberRecipe, Recipe
-from export.train import Progress, Trained, TrainingError, accuracy, fit_temperature, logits_of, train_member
-from models.layers import QuantConv2d, QuantizeInput
+from export.train import Progress, Trained, accuracy, fit_temperature, logits_of, train_member
+from models.dorefa import QuantConv2d
+from models.integer import QuantizeInput
 from models.precision import Precision
 
 EPOCHS, BATCHES = 3, 15
@@ -95,7 +98,7 @@ def test_a_finished_training_is_not_repeated(toy_recipe: Recipe, toy_data: DataS
 
 @pytest.mark.parametrize(
     "change",
-    [{"name": "another"}, {"epochs": 4}, {"batch_size": 10}, {"learning_rate": 0.5}, {"members": "seed"}],
+    [{"epochs": 4}, {"batch_size": 10}, {"learning_rate": 0.5}, {"objective": Fgsm(0.1)}, {"seed": 99}],
     ids=lambda change: next(iter(change)),
 )
 def test_a_checkpoint_of_another_recipe_is_refused(
@@ -104,10 +107,12 @@ def test_a_checkpoint_of_another_recipe_is_refused(
     path = tmp_path / "fp32.pt"
     train_member(toy_recipe, toy_recipe.members[0], toy_data, path, silent, stop_after=1)
     before = path.read_bytes()
-    if "members" in change:
-        change = {"members": (dataclasses.replace(toy_recipe.members[0], seed=99),)}
-    other = dataclasses.replace(toy_recipe, **change)  # type: ignore[arg-type]
-    with pytest.raises(TrainingError, match=r"expected a checkpoint of .* got toy .*; delete it") as refusal:
+    if "seed" in change:
+        other = dataclasses.replace(toy_recipe, members=(dataclasses.replace(toy_recipe.members[0], seed=99),))
+    else:
+        training = dataclasses.replace(toy_recipe.training, **change)  # type: ignore[arg-type]
+        other = dataclasses.replace(toy_recipe, training=training)
+    with pytest.raises(TrainingError, match=r"expected a checkpoint of .* got toy_conv .*; delete it") as refusal:
         train(other, toy_data, path)
     assert str(refusal.value).startswith(f"{path}: ")
     assert path.read_bytes() == before
@@ -116,12 +121,12 @@ def test_a_checkpoint_of_another_recipe_is_refused(
 def test_a_loss_that_is_not_finite_ends_the_training_and_the_last_checkpoint_stays(
     toy_recipe: Recipe, toy_data: DataSet, tmp_path: Path
 ) -> None:
-    def explosive(precision: Precision) -> nn.Sequential:
+    def toy_conv(precision: Precision) -> nn.Sequential:
         return nn.Sequential(*toy_recipe.network(precision), Exploding(after=BATCHES + 4))
 
     path = tmp_path / "fp32.pt"
     with pytest.raises(TrainingError, match="member fp32: the loss became nan in epoch 2 of 3"):
-        train(dataclasses.replace(toy_recipe, network=explosive), toy_data, path)
+        train(dataclasses.replace(toy_recipe, network=toy_conv), toy_data, path)
     assert torch.load(path, weights_only=True)["epoch"] == 1
     assert same_weights(train(toy_recipe, toy_data, path), train(toy_recipe, toy_data, tmp_path / "whole.pt"))
 

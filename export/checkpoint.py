@@ -1,0 +1,40 @@
+"""Checkpoints: the state of a training, written whole after every epoch."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from runtime.errors import EmpirError
+
+
+class TrainingError(EmpirError):
+    """Training that cannot go on."""
+
+    code = "training_failed"
+
+
+def save_checkpoint(path: Path, identity: str, state: dict[str, Any]) -> None:
+    """Write `state`, what the training `identity` needs to go on; a file there is replaced whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    torch.save({"identity": identity, **state}, partial)
+    os.replace(partial, path)
+
+
+def load_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
+    """The state in `path`; None if there is no file. Raises TrainingError if it is damaged or of another training."""
+    if not path.exists():
+        return None
+    try:
+        saved: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:  # torch raises whatever a damaged file makes it trip over
+        raise TrainingError(
+            f"{path}: damaged, or not a checkpoint ({type(error).__name__}); delete it to start anew"
+        ) from error
+    if saved["identity"] != identity:
+        raise TrainingError(
+            f"{path}: expected a checkpoint of {identity}, got {saved['identity']}; delete it to start anew"
+        )
+    return saved
