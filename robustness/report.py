@@ -7,7 +7,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from robustness.wilson import wilson
 from runtime.manifest import Precision
 
-SCHEMA_VERSION = 1
 REPORT = "report.json"
 ADVERSARIAL = "adversarial.npz"
 VOTE = "vote"
@@ -234,7 +233,7 @@ class File(Part):
 class Report(Part):
     """`report.json`. Robust accuracy counts over all n images; one that was misclassified before is a failure."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     trustworthy: bool = Field(description="Whether every check passed.")
     failed_checks: list[str]
     summary: list[str] = Field(description="Plain sentences: what was found, and what it does not say.")
