@@ -16,6 +16,7 @@ from benchmarks.halving import halving
 from benchmarks.probe import probes
 from benchmarks.quorum import quorum
 from benchmarks.server import added, memory, start
+from benchmarks.throughput import throughput
 
 BENCHMARKS = {
     "accuracy": accuracy,
@@ -27,6 +28,7 @@ BENCHMARKS = {
     "added": added,
     "probe": probes,
     "halving": halving,
+    "throughput": throughput,
 }
 
 

@@ -18,6 +18,10 @@ class Context:
     data_dir: Path | None
     bundle_dir: Path = ROOT / "bundles" / "mnist-empir"
 
+    def of(self, bundle: str) -> "Context":
+        """The same for another of the ready-made bundles."""
+        return Context(self.data_dir, ROOT / "bundles" / bundle)
+
     @cached_property
     def bundle(self) -> Bundle:
         return load_bundle(self.bundle_dir, gradients=True)

@@ -49,6 +49,9 @@ class Member(Part):
     parameters: int = Field(ge=0, description="Number of weights.")
     packed_bytes: int = Field(ge=0, description="Size of the member graph's file.")
     macs: int = Field(ge=0, description="Multiply-accumulates for one image.")
+    bit_operations: int | None = Field(
+        None, ge=0, description="Multiply-accumulates, each times the bits of its weight and of its activation."
+    )
     temperature: float = Field(
         1.0, gt=0, description="probs = softmax(logits / temperature); chosen on validation images."
     )
