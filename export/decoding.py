@@ -60,6 +60,12 @@ class Decoder:
         while under_way:
             yield self._collect(under_way.popleft())
 
+    def close(self) -> None:
+        """End the processes now; they start again when they are needed."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
     def _submit(self, paths: Sequence[str]) -> list[Future[Decoded]]:
         if self._pool is None and len(paths) <= FEW:
             done: Future[Decoded] = Future()

@@ -37,19 +37,18 @@ class ImageFiles:
         return self.select(np.array([i for i, name in enumerate(self.names) if name not in names], dtype=np.int64))
 
     def hold_out(self, most: int) -> tuple["ImageFiles", "ImageFiles"]:
-        """The files without a tenth of each class, at most `most` in all, chosen by a fixed seed; and those files.
-
-        Raises DataError if no class has ten.
+        """The files without about a tenth of each class, chosen by a fixed seed, and those files, at most `most` or one
+        of each class; none of a class of one or two. Raises DataError if every class is as small as that.
         """
         count = self.classes.max() + 1
         generator = np.random.default_rng(SPLIT_SEED)
         parts = np.split(np.argsort(self.classes, kind="stable"), np.cumsum(np.bincount(self.classes))[:-1])
-        held = [generator.permutation(part)[: min(len(part) // 10, max(1, most // count))] for part in parts]
+        held = [generator.permutation(part)[: min((len(part) + 7) // 10, max(1, most // count))] for part in parts]
         chosen = np.sort(np.concatenate(held))
         if len(chosen) == 0:
             raise DataError(
-                f"{self.folder}: expected a class of 10 images or more, to hold a tenth of it out; "
-                f"the largest has {np.bincount(self.classes).max()}"
+                f"{self.folder}: expected a class of three or more images, to hold one of them out; "
+                f"the largest has {np.bincount(self.classes).max()} left"
             )
         return self.select(np.setdiff1d(np.arange(len(self)), chosen)), self.select(chosen)
 
