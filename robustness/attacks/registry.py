@@ -45,12 +45,13 @@ def make_attack(name: str, settings: Settings) -> Attack:
     """
     if name in FACTORIES:
         return FACTORIES[name](settings)
-    kind, _, loss = name.partition("-")
-    if kind not in KINDS or not is_loss(loss or DEFAULT_LOSS):
+    kind, separator, loss = name.partition("-")
+    loss = loss if separator else DEFAULT_LOSS
+    if kind not in KINDS or not is_loss(loss):
         raise InvalidValue(
             f"attack: expected one of {', '.join(attack_names())}, "
             f"or {', '.join(KINDS)} with - and one of the losses {', '.join(LOSSES)}, got {name!r}"
         )
     schedule = KINDS[kind].schedule(settings.norm, settings.eps, settings.steps or DEFAULT_STEPS, settings.step_size)
     restarts = settings.restarts if schedule.random_start else 1
-    return GradientAttack(kind, loss or DEFAULT_LOSS, schedule, restarts)
+    return GradientAttack(kind, loss, schedule, restarts)

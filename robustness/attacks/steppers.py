@@ -96,18 +96,14 @@ class Adaptive:
             self._seen.enter(iterate, values, gradient)
             share = np.float32(1 - KEPT_MOMENTUM)
         seen = self._seen
-        previous = seen.previous
         if self._step in self._checkpoints:
-            back = seen.check(self._step - self._window)
+            back = _wide(seen.check(self._step - self._window))
+            iterate, gradient = np.where(back, seen.best, iterate), np.where(back, seen.best_gradient, gradient)
             self._window = self._step
-            iterate, previous, gradient = (
-                np.where(_wide(back), best, now)
-                for best, now in ((seen.best, iterate), (seen.best, previous), (seen.best_gradient, gradient))
-            )
         self._step += 1
-        seen.previous = iterate
         ahead = ball.project(iterate + _wide(seen.step_size).astype(np.float32) * ball.norm.steepest(gradient))
-        momentum = np.float32(KEPT_MOMENTUM) * (iterate - previous)
+        momentum = np.float32(KEPT_MOMENTUM) * (iterate - seen.previous)
+        seen.previous = iterate
         return ball.project(iterate + share * (ahead - iterate) + momentum)
 
 

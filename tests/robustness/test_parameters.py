@@ -60,6 +60,23 @@ def test_fgsm_takes_one_step_once(parameters: AttackParameters) -> None:
         plan(parameters, GREY)
 
 
+@pytest.mark.parametrize("attack", ["bim", "mim"])
+def test_an_attack_that_starts_from_the_image_starts_once(attack: str) -> None:
+    assert not plan(AttackParameters(attack), GREY).schedule.random_start
+    with pytest.raises(InvalidValue, match=rf"^restarts: {attack} has no random start; expected 1, or pgd"):
+        plan(AttackParameters(attack, restarts=2), GREY)
+
+
+def test_apgd_begins_with_steps_of_2_eps_unless_told_otherwise() -> None:
+    chosen = plan(AttackParameters("apgd", eps=0.2), GREY).schedule
+    assert (chosen.stepper, chosen.random_start, chosen.step_size) == ("adaptive", True, 0.4)
+    assert plan(AttackParameters("apgd", eps=0.2, step_size=0.1), GREY).schedule.step_size == 0.1
+
+
+def test_mim_keeps_all_gradients() -> None:
+    assert [plan(AttackParameters(attack), GREY).schedule.decay for attack in ("mim", "bim")] == [1, 0]
+
+
 def test_eps_may_reach_across_the_whole_range() -> None:
     assert plan(AttackParameters(norm="l2", eps=8), GREY).schedule.eps == 8
     assert plan(AttackParameters(norm="l2", eps=13.8), MANIFESTS[3]).schedule.eps == 13.8

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from robustness.parameters import AttackParameters
+from robustness.parameters import ATTACKS, AttackParameters
 from robustness.probe import probe
 from robustness.probe_report import ProbeReport
 from robustness.victim import Victim
@@ -34,7 +34,7 @@ def decoded(toy: ToyBundle, png: str) -> Array:
     return decode_image(base64.b64decode(png), toy.manifest.input)
 
 
-@pytest.mark.parametrize("attack", ["pgd", "fgsm"])
+@pytest.mark.parametrize("attack", ATTACKS)
 @pytest.mark.parametrize(("norm", "eps"), [("linf", 0.3), ("l2", 2.5)])
 def test_broken(toy: ToyBundle, victim: Victim, attack: str, norm: str, eps: float) -> None:
     report = attacked(toy, victim, attack=attack, norm=norm, eps=eps)

@@ -1,14 +1,16 @@
 """The victim: gradients through the members, and what was asked of it."""
 
+import json
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from robustness.victim import Victim
-from runtime.bundle import load_bundle
-from runtime.errors import BundleError
+from runtime.bundle import MANIFEST, load_bundle
+from runtime.errors import BundleError, InvalidValue
 from tests.toy_bundle import ToyBundle
 
 
@@ -45,3 +47,37 @@ def test_a_slow_machine_is_no_attack(toy: ToyBundle, victim: Victim, monkeypatch
 def test_a_bundle_read_without_gradients_is_refused(toy: ToyBundle) -> None:
     with pytest.raises(BundleError, match=r"read without its gradient graphs"):
         Victim.of_bundle(load_bundle(toy.folder))
+
+
+def test_a_member_alone_is_its_own_vote(toy: ToyBundle, victim: Victim) -> None:
+    """The same member with its own gradient, asked on its own account."""
+    whole, cotangents = victim.predict(toy.images), np.zeros((3, len(toy.images), 4), np.float32)
+    cotangents[1, :, 2] = 1
+    gradient = victim.gradient(toy.images, cotangents)
+    single = victim.alone(1)
+    prediction = single.predict(toy.images)
+    np.testing.assert_array_equal(prediction.logits, whole.logits[1:2])
+    np.testing.assert_array_equal(prediction.verdict, whole.votes[1])
+    np.testing.assert_array_equal(single.gradient(toy.images, cotangents[1:2]), gradient)
+    assert (single.n_members, single.temperatures.tolist()) == (1, [victim.temperatures[1]])
+    assert (single.spent.queries, victim.spent.queries) == (len(toy.images), len(toy.images))
+    single.close()
+
+
+def test_a_member_without_a_gradient_graph_can_be_asked_but_not_climbed(toy: ToyBundle, toy_copy: Path) -> None:
+    manifest = json.loads((toy_copy / MANIFEST).read_text())
+    del manifest["members"][1]["gradient_file"], manifest["members"][1]["gradient_sha256"]
+    (toy_copy / MANIFEST).write_text(json.dumps(manifest))
+    victim = Victim.of_bundle(load_bundle(toy_copy, gradients=True))
+    assert victim.differentiable == [True, False, True]
+    assert victim.predict(toy.images).status == [["ok"] * len(toy.images)] * 3
+    cotangents = np.zeros((3, len(toy.images), 4), np.float32)
+    cotangents[[0, 2], :, 1] = 1
+    assert victim.gradient(toy.images, cotangents).any()
+    cotangents[1, 3, 1] = 1
+    for refused in (lambda: victim.gradient(toy.images, cotangents), victim.require_gradients):
+        with pytest.raises(
+            InvalidValue, match=r"^member w2a4-b has no gradient graph: expected an attack that only asks"
+        ):
+            refused()
+    victim.close()
