@@ -13,7 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from export import train as training
-from export.bundle import refuse_to_overwrite, write_bundle
+from export.bundle import write_bundle
+from export.bundle_folder import refuse_to_overwrite
 from export.data import DataSet
 from export.parity import Parity, all_parities
 from export.recipes import RECIPES, Recipe

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 import export.bundle
-from export.bundle import refuse_to_overwrite, write_bundle
+from export.bundle import write_bundle
+from export.bundle_folder import refuse_to_overwrite
 from export.data import DataSet
 from export.parity import ParityError
 from export.recipes import Recipe

@@ -1,0 +1,122 @@
+"""A bundle's folder: appears whole, by a rename, or not at all; with its manifest and where it comes from."""
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+from pydantic import TypeAdapter, ValidationError
+
+from runtime.bundle import MANIFEST
+from runtime.errors import BundleError
+from runtime.manifest import NAME, Manifest, Member, Name, Provenance
+
+PACKAGES = ("torch", "onnx", "onnxruntime", "numpy")
+
+
+class Source(TypedDict):
+    """What only the maker of a bundle knows of its provenance."""
+
+    recipe: str
+    command: str
+    seed: int
+    data_set: str
+    data_md5: dict[str, str]
+    training_seconds: float
+
+
+@contextmanager
+def new_bundle_folder(out: Path) -> Iterator[Path]:
+    """A folder to write a bundle in, beside `out` and of its name; it becomes `out` at the end, if nothing was raised.
+
+    A bundle at `out` is replaced then.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+        folder = Path(scratch) / out.name
+        folder.mkdir()
+        yield folder
+        _swap(folder, out, Path(scratch))
+
+
+def refuse_to_overwrite(out: Path, force: bool) -> None:
+    """Raise BundleError if `out` exists and is not a bundle that may be replaced, or has a name that none can have."""
+    try:
+        TypeAdapter(Name).validate_python(out.name)
+    except ValidationError as error:
+        raise BundleError(f"{out}: expected a folder whose name a bundle may have, {NAME}, got {out.name!r}") from error
+    for folder in out.parents:
+        if folder.exists() and not folder.is_dir():
+            raise BundleError(f"{out}: {folder} is a file; choose another --out")
+    if not out.exists():
+        return
+    if not (out / MANIFEST).exists():
+        raise BundleError(f"{out}: exists and is not a bundle; choose another --out")
+    if not force:
+        raise BundleError(f"{out}: a bundle is there already; choose another --out, or --force to replace it")
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def content_version(members: Iterable[Member]) -> str:
+    """A version that changes when a member does."""
+    content = "".join(f"{m.sha256}{m.gradient_sha256}{m.temperature}" for m in members)
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def provenance(**source: Unpack[Source]) -> Provenance:
+    """Where a bundle comes from, of this code, with these packages, on this machine, now."""
+    return Provenance(
+        **source,
+        git_commit=_git_commit(),
+        packages={package: version(package) for package in PACKAGES} | {"python": platform.python_version()},
+        hardware=_hardware(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _swap(folder: Path, out: Path, scratch: Path) -> None:
+    """Move `folder` to `out`; a bundle that is there moves away first, and back if the second rename fails."""
+    old = scratch / "replaced"
+    if out.exists():
+        os.rename(out, old)
+    try:
+        os.rename(folder, out)
+    except BaseException:  # Ctrl-C too: what was there must not go with the scratch folder
+        if old.exists():
+            os.rename(old, out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _git_commit() -> str:
+    try:
+        run = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            cwd=Path(__file__).parent,  # of this code, wherever it is called from
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return run.stdout.strip()
+
+
+def _hardware() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        model = platform.processor() or platform.machine()
+    return f"{model}, {os.cpu_count()} cores"
