@@ -45,7 +45,7 @@ def decode_once(
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(entry.path("lock")):
-            if not entry.record.exists():
+            if not entry.is_whole():
                 entry.forget()
                 entry.write(skip_unreadable)
             unreadable: dict[str, str] = json.loads(entry.record.read_text(encoding="utf-8"))
@@ -77,6 +77,9 @@ class _Entry:
     def path(self, suffix: str) -> Path:
         name = self._place if suffix == "lock" else f"{self._place}-{self._content}"
         return self._cache / f"{name}.{suffix}"
+
+    def is_whole(self) -> bool:
+        return self.record.exists() and (not self._keep_images or self.path("u8").exists())
 
     def forget(self) -> None:
         """Delete what is left of earlier contents, and of a run that was killed."""

@@ -93,14 +93,21 @@ def test_other_rules_and_other_titles_are_kept_beside(world: World) -> None:
     assert world.decoder.count == 21
 
 
-def test_what_a_killed_run_left_is_no_obstacle(world: World) -> None:
-    world.decode()
-    for path in world.cache.glob("*.json"):
-        path.unlink()
+@pytest.mark.parametrize("lost", ["json", "u8"])
+def test_what_a_killed_run_or_a_cleaner_left_is_no_obstacle(lost: str, world: World) -> None:
+    expected = world.decode().images
     for path in world.cache.glob("*.u8"):
+        path.rename(path.with_suffix(".old"))  # the images above are mapped from it
         path.write_bytes(b"half of it")
-    images = world.decode().images
-    assert images is not None and images.shape == (7, 3, 8, 6) and world.decoder.count == 14
+    for path in world.cache.glob(f"*.{lost}"):
+        path.unlink()
+    np.testing.assert_array_equal(world.decode().images, expected)
+    assert world.decoder.count == 14
+
+
+def test_knowing_what_is_unreadable_is_not_having_the_images(world: World) -> None:
+    assert world.decode(keep_images=False).images is None
+    assert world.decode().images is not None and world.decoder.count == 14
 
 
 @pytest.mark.parametrize("keep_images", [True, False])
