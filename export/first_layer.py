@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.layers import IntegerConv2d, QuantizeInput
+from models.integer import IntegerConv2d, QuantizeInput
 
 MOST_CHANNELS = 16
 
@@ -40,17 +40,19 @@ def fold_first_layer(network: nn.Sequential, image_shape: tuple[int, ...]) -> nn
     filters, channels, kernel, _ = conv.weight.shape
     s = conv.stride
     fits = all((size + 2 * conv.padding) % s == 0 for size in image_shape[1:])
-    if s == 1 or kernel % s or channels * s * s > MOST_CHANNELS or not fits:
+    if s == 1 or kernel % s or conv.groups > 1 or channels * s * s > MOST_CHANNELS or not fits:
         return network
     blocks = conv.weight.reshape(filters, channels, kernel // s, s, kernel // s, s)
     weight = blocks.permute(0, 3, 5, 1, 2, 4).reshape(filters, s * s * channels, kernel // s, kernel // s)
     folded = IntegerConv2d(
         torch.clone(weight),
         conv.multiplier,
+        conv.bias,
         stride=1,
         padding=0,
         weight_bits=conv.weight_bits,
         in_bits=conv.in_bits,
-        out_bits=conv.out_bits,
+        output=conv.output,
+        grid=conv.grid,
     )
     return nn.Sequential(SpaceToDepth(conv.padding, s), layers[0], folded, *layers[2:]).eval()

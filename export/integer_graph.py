@@ -1,17 +1,24 @@
 """Member graphs: a frozen network as ONNX, image in, logits out, with integer kernels where it is quantized."""
 
 from functools import singledispatch
-from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto
-from torch import Tensor, nn
+from torch import nn
 
+from export import float_layers, integer_layers
 from export.first_layer import SpaceToDepth, fold_first_layer
-from export.graph import GraphBuilder, Shape
-from models.layers import IntegerConv2d, QuantizeInput
-from models.quantizers import top_level
+from export.graph import CONTRIB, GraphBuilder, Shape
+from models.integer import (
+    Dequantize,
+    IntegerAvgPool2d,
+    IntegerConv2d,
+    IntegerLinear,
+    IntegerResidual,
+    Output,
+    QuantizeInput,
+)
+from models.residual import Residual
 
 
 def member_graph(network: nn.Sequential, image_shape: Shape, name: str) -> onnx.ModelProto:
@@ -20,9 +27,8 @@ def member_graph(network: nn.Sequential, image_shape: Shape, name: str) -> onnx.
     Raises TypeError for a layer without a rule.
     """
     graph = GraphBuilder()
-    value = graph.input("image", image_shape)
-    for layer in fold_first_layer(network, image_shape):
-        value = emit(layer, graph, value)
+    image = graph.input("image", image_shape)
+    value = emit(fold_first_layer(network, image_shape), graph, image)
     graph.output(value, "logits", graph.shape_of(value))
     return graph.build(name)
 
@@ -33,129 +39,54 @@ def emit(layer: nn.Module, graph: GraphBuilder, x: str) -> str:
     raise TypeError(f"no rule to export {type(layer).__name__} to a member graph")
 
 
-@emit.register
-def _(layer: QuantizeInput, graph: GraphBuilder, image: str) -> str:
-    n = top_level(layer.bits)
-    # QuantizeLinear saturates at 255, not at n: clip first. Its division by 1/n rounds elsewhere than torch's x * n.
-    scaled = graph.node(
-        "Mul", graph.node("Clip", image, *_limits(graph, 0, 1, np.float32)), graph.constant(n, np.float32)
-    )
-    one, zero = graph.constant(1, np.float32), graph.constant(0, np.uint8)
-    return graph.node("QuantizeLinear", scaled, one, zero, shape=graph.shape_of(image))
+emit.register(nn.Conv2d, float_layers.convolution)
+emit.register(nn.Linear, float_layers.linear)
+emit.register(nn.ReLU, float_layers.relu)
+emit.register(nn.Hardtanh, float_layers.hardtanh)
+emit.register(nn.Flatten, float_layers.flatten)
+emit.register(nn.MaxPool2d, float_layers.max_pool)
+emit.register(nn.AvgPool2d, float_layers.average_pool)
+emit.register(nn.AdaptiveAvgPool2d, float_layers.global_average_pool)
+emit.register(SpaceToDepth, float_layers.space_to_depth)
+emit.register(QuantizeInput, integer_layers.quantize_input)
+emit.register(Dequantize, integer_layers.dequantize)
+emit.register(IntegerConv2d, integer_layers.product)
+emit.register(IntegerLinear, integer_layers.product)
+emit.register(IntegerAvgPool2d, integer_layers.average_pool)
 
 
 @emit.register
-def _(layer: IntegerConv2d, graph: GraphBuilder, x: str) -> str:
-    shape = conv_shape(graph.shape_of(x), layer.weight, layer.stride, layer.padding)
-    if layer.out_bits is None:
-        return _float_output(layer, graph, x, shape)
-    n = top_level(layer.out_bits)
-    weight = graph.packed_levels(layer.weight.numpy(), layer.weight_bits, TensorProto.INT8)
-    y = qlinear_conv(layer, graph, x, weight, shift=0)
-    return graph.node("Clip", y, *_limits(graph, 0, n, np.uint8), shape=shape) if n < 255 else y
-
-
-def qlinear_conv(layer: IntegerConv2d, graph: GraphBuilder, x: str, weight: str, shift: int) -> str:
-    """round(sums x multiplier) + shift of levels x, uint8 [N, C, H, W], saturating at 0 and 255."""
-    one, zero, y_shift = (graph.constant(v, t) for v, t in ((1, np.float32), (0, np.uint8), (shift, np.uint8)))
-    scale = graph.constant(layer.multiplier.numpy(), np.float32)
-    # Not shared: ONNX Runtime rewrites zero points in place where it wants u8 x u8 kernels.
-    weight_shift = graph.constant(np.zeros(layer.multiplier.shape), np.int8, shared=False)
-    shape = conv_shape(graph.shape_of(x), layer.weight, layer.stride, layer.padding)
-    attributes = conv_attributes(layer.stride, layer.padding)
-    inputs = (x, one, zero, weight, scale, weight_shift, one, y_shift)
-    return graph.node("QLinearConv", *inputs, shape=shape, **attributes)
-
-
-def _float_output(layer: IntegerConv2d, graph: GraphBuilder, x: str, shape: Shape) -> str:
-    """The exact int32 sums as floats: a matrix product [N, O] where the kernel covers its input, else ConvInteger."""
-    covers = covers_input(graph.shape_of(x), layer.weight, layer.padding)
-    levels = layer.weight.flatten(1).T if covers else layer.weight
-    weight = graph.packed_levels(levels.contiguous().numpy(), layer.weight_bits, TensorProto.INT8)
-    if covers:
-        sums = graph.node("MatMulInteger", graph.node("Flatten", x), weight)
-        multiplier, shape = layer.multiplier, shape[:1]
-    else:
-        sums = graph.node("ConvInteger", x, weight, **conv_attributes(layer.stride, layer.padding))
-        multiplier = layer.multiplier if layer.multiplier.dim() == 0 else layer.multiplier.view(-1, 1, 1)
-    floats = graph.node("Cast", sums, to=TensorProto.FLOAT)
-    return graph.node("Mul", floats, graph.constant(multiplier.numpy(), np.float32), shape=shape)
+def _(network: nn.Sequential, graph: GraphBuilder, x: str) -> str:
+    for index, layer in enumerate(network):
+        with graph.inside(str(index)):
+            x = emit(layer, graph, x)
+    return x
 
 
 @emit.register
-def _(layer: SpaceToDepth, graph: GraphBuilder, image: str) -> str:
-    (channels, *sizes), s, pad = graph.shape_of(image), layer.block, layer.padding
-    shape = (s * s * channels, *((size + 2 * pad) // s for size in sizes))
-    padded = graph.node("Pad", image, graph.constant([0, 0, pad, pad] * 2, np.int64))
-    return graph.node("SpaceToDepth", padded, blocksize=s, shape=shape)
+def _(layer: Residual, graph: GraphBuilder, x: str) -> str:
+    branch, shortcut = _both(layer, graph, x)
+    return graph.node("Relu", graph.node("Add", branch, shortcut), shape=graph.shape_of(branch))
 
 
 @emit.register
-def _(layer: nn.Conv2d, graph: GraphBuilder, x: str) -> str:
-    refuse_unknown(layer)
-    stride, padding = layer.stride[0], int(layer.padding[0])
-    shape = conv_shape(graph.shape_of(x), layer.weight, stride, padding)
-    weight = graph.constant(layer.weight.detach().numpy(), np.float32)
-    return graph.node("Conv", x, weight, shape=shape, **conv_attributes(stride, padding))
+def _(layer: IntegerResidual, graph: GraphBuilder, x: str) -> str:
+    """QLinearAdd = round((a + b) / unit): exact, because the unit is a power of two."""
+    branch, shortcut = _both(layer, graph, x)
+    one, unit, zero = graph.constant(1, np.float32), graph.constant(layer.unit, np.float32), graph.constant(0, np.uint8)
+    scales = (one, one if len(layer.shortcut) else unit)
+    terms = [
+        (value, scale, graph.constant(graph.zero_point_of(value) or 0, np.uint8))
+        for value, scale in zip((branch, shortcut), scales, strict=True)
+    ]
+    shape = graph.shape_of(branch)
+    added = graph.node("QLinearAdd", *terms[0], *terms[1], unit, zero, domain=CONTRIB, shape=shape, zero_point=0)
+    return integer_layers.within(graph, added, Output(layer.bits))
 
 
-@emit.register
-def _(layer: nn.ReLU, graph: GraphBuilder, x: str) -> str:
-    return graph.node("Relu", x, shape=graph.shape_of(x))
-
-
-@emit.register
-def _(layer: nn.Flatten, graph: GraphBuilder, x: str) -> str:
-    shape = graph.shape_of(x)
-    return x if len(shape) == 1 else graph.node("Flatten", x, shape=(int(np.prod(shape)),))
-
-
-@emit.register
-def _(layer: nn.Linear, graph: GraphBuilder, x: str) -> str:
-    refuse_unknown(layer)
-    weight = graph.constant(layer.weight.detach().numpy().T.copy(), np.float32)
-    return graph.node("MatMul", x, weight, shape=(layer.out_features,))
-
-
-def refuse_unknown(layer: nn.Conv2d | nn.Linear) -> None:
-    """Raise TypeError for what the rules of float layers leave out, rather than export another function."""
-    conv = layer if isinstance(layer, nn.Conv2d) else None
-    plain = conv is None or (conv.groups == 1 and conv.dilation == (1, 1) and conv.padding_mode == "zeros")
-    square = conv is None or (conv.stride[0] == conv.stride[1] and len({*map(str, conv.padding)}) == 1)
-    if layer.bias is not None or not plain or not square:
-        raise TypeError(f"no rule to export bias, groups, dilation, or uneven strides and padding: {layer}")
-
-
-def conv_shape(shape: Shape, weight: Tensor, stride: int, padding: int) -> Shape:
-    """(O, H', W') of a convolution with weight [O, C, k, k] over an input (C, H, W)."""
-    height, width = (
-        (size + 2 * padding - kernel) // stride + 1 for size, kernel in zip(shape[1:], weight.shape[2:], strict=True)
-    )
-    return (weight.shape[0], height, width)
-
-
-def covers_input(shape: Shape, weight: Tensor, padding: int) -> bool:
-    """Whether the kernel [O, C, k, k] is as large as its input (C, H, W): the convolution is then a matrix product."""
-    return padding == 0 and tuple(weight.shape[2:]) == shape[1:]
-
-
-def conv_attributes(stride: int, padding: int) -> dict[str, Any]:
-    return {"strides": [stride, stride], "pads": [padding] * 4}
-
-
-def _limits(graph: GraphBuilder, low: float, high: float, dtype: type[np.generic]) -> tuple[str, str]:
-    return graph.constant(low, dtype), graph.constant(high, dtype)
-
-
-def multiply_accumulates(network: nn.Sequential, image_shape: Shape) -> int:
-    """Multiply-accumulates of a frozen network for one image of (C, H, W)."""
-    total, shape = 0, image_shape
-    for layer in network:
-        if isinstance(layer, IntegerConv2d | nn.Conv2d):
-            padding = layer.padding if isinstance(layer.padding, int) else int(layer.padding[0])
-            stride = layer.stride if isinstance(layer.stride, int) else layer.stride[0]
-            shape = conv_shape(shape, layer.weight, stride, padding)
-            total += layer.weight[0].numel() * int(np.prod(shape))
-        elif isinstance(layer, nn.Linear):
-            total += layer.weight.numel()
-    return total
+def _both(layer: Residual | IntegerResidual, graph: GraphBuilder, x: str) -> tuple[str, str]:
+    """What branch and shortcut give."""
+    with graph.inside("branch"):
+        branch = emit(layer.branch, graph, x)
+    with graph.inside("shortcut"):
+        return branch, emit(layer.shortcut, graph, x)
