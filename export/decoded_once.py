@@ -67,7 +67,7 @@ class _Entry:
         self._keep_images = keep_images
         spec = decoder.spec.model_dump_json()
         rules = Path(runtime.images.__file__).read_text(encoding="utf-8") + PIL.__version__
-        self._place = _short_sum(str(files.folder.resolve()), title, spec, str(keep_images))
+        self._place = _short_sum(str(files.folder.resolve()), title, spec)
         self._content = _short_sum(files.fingerprint(), spec, rules)
 
     @property
