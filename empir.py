@@ -2,7 +2,8 @@
 
 import importlib
 import importlib.metadata
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import click
 
@@ -10,9 +11,12 @@ COMMANDS = {
     "serve": ("service.cli", "Serve the bundles of a folder over HTTP."),
     "predict": ("runtime.cli", "Classify an image, without a server."),
     "probe": ("robustness.cli", "Attack an image, and show whether the vote holds."),
+    "evaluate": ("robustness.evaluate_cli", "Measure how robust a bundle is, on its test images."),
     "bundles": ("runtime.cli", "List the bundles of a folder, verified."),
     "train": ("export.cli", "Train an ensemble and write it as a bundle."),
+    "quantize": ("export.quantize_cli", "Turn any ONNX image classifier into a bundle, without training."),
     "check": ("export.cli", "Prove a bundle again: checksums, and parity with PyTorch."),
+    "threshold": ("export.threshold", "Choose when an image is suspicious, on validation images."),
     "load": ("empir", "Put a server under load, or measure a bundle without one."),
 }
 LOAD_COMMANDS = {
@@ -64,6 +68,15 @@ class Load(Lazy):
     table = LOAD_COMMANDS
 
 
+def held_out(manifest: Any, data_dir: Path | None) -> Any:
+    """The test images of a bundle's data set: handed to robustness, which may not import export, that has them."""
+    try:
+        return importlib.import_module("export.held_out").held_out(manifest, data_dir)
+    except ModuleNotFoundError as error:
+        hint = f"{EXTRA['export']}, or pass --images"
+        raise click.ClickException(f"evaluate needs the package {error.name}: {hint}") from error
+
+
 def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
         try:
@@ -77,7 +90,8 @@ def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Show it and exit."
 )
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Ensembles of full- and low-precision image classifiers that vote: train, serve, attack.
 
     \b
@@ -86,6 +100,7 @@ def main() -> None:
       empir predict samples/7.png
       empir probe samples/7.png
     """
+    ctx.obj = held_out
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """`python -m robustness`."""
 
-from robustness.cli import main
+from robustness.evaluate_cli import main
 
 main()

@@ -58,14 +58,14 @@ def plan(parameters: AttackParameters, manifest: Manifest) -> Plan:
     attack, norm = _one_of("attack", parameters.attack, ATTACKS), _one_of("norm", parameters.norm, tuple(NORMS))
     spec = manifest.input
     largest = NORMS[norm].largest((spec.channels, spec.height, spec.width))
-    eps = _number("eps", parameters.eps if parameters.eps is not None else default_eps(norm, spec.channels), largest)
+    eps = number("eps", parameters.eps if parameters.eps is not None else default_eps(norm, spec.channels), largest)
     steps = _integer("steps", parameters.steps, DEFAULT_STEPS, 1, MOST_STEPS)
     kind = KINDS[attack]
     if kind.one_step and (parameters.steps not in (None, 1) or parameters.restarts != 1):
         raise InvalidValue(f"steps, restarts: {attack} takes one step, once; expected 1 of each, or pgd as the attack")
     if not kind.random_start and parameters.restarts != 1:
         raise InvalidValue(f"restarts: {attack} has no random start; expected 1, or pgd as the attack")
-    step_size = None if parameters.step_size is None else _number("step_size", parameters.step_size, largest)
+    step_size = None if parameters.step_size is None else number("step_size", parameters.step_size, largest)
     classes = len(manifest.labels)
     label = None if parameters.label is None else _integer("label", parameters.label, 0, 0, classes - 1)
     target = None if parameters.target is None else _integer("target", parameters.target, 0, 0, classes - 1)
@@ -94,7 +94,7 @@ def _one_of(name: str, value: str, choices: tuple[T, ...]) -> T:
     raise InvalidValue(f"{name}: expected {' or '.join(choices)}, got {value!r}")
 
 
-def _number(name: str, value: str | float, largest: float) -> float:
+def number(name: str, value: str | float, largest: float) -> float:
     """A number in (0, largest], given as one or as a fraction like 8/255."""
     try:
         parts = [float(part) for part in str(value).split("/")]

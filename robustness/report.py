@@ -63,7 +63,7 @@ class BundleIdentity(Part):
     members: list[MemberIdentity]
 
 
-class TestImages(Part):
+class DrawnImages(Part):
     """The images attacked: the first n of a permutation of the test set drawn from the seed."""
 
     data_set: str
@@ -246,7 +246,7 @@ class Report(Part):
     robust: Share = Field(description="Verdicts that no attack turned inside the ball: the per-image worst case.")
     confirmed: Share = Field(description="Adversarial images kept that the served graphs judged wrong once more.")
     bundle: BundleIdentity
-    images: TestImages
+    images: DrawnImages
     run: Run
     attacks: list[AttackRow]
     members: list[MemberRow]

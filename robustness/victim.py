@@ -30,30 +30,36 @@ class Spent:
 class Victim:
     """A served ensemble and its gradient graphs. Not safe for several threads at once: it counts."""
 
-    def __init__(self, ensemble: Ensemble, gradients: Sequence[Differentiable | None]) -> None:
-        """`gradients`: of each member, None where it has no gradient graph and can be attacked by queries only."""
+    def __init__(
+        self, ensemble: Ensemble, gradients: Sequence[Differentiable | None], cores: int | None = None
+    ) -> None:
+        """`gradients`: of each member, None where it has no gradient graph and can be attacked by queries only.
+
+        `cores` bounds how many threads work at once; None takes those this process may use.
+        """
         self.ensemble = ensemble
         self.temperatures = np.array([member.temperature for member in ensemble.members], dtype=np.float64)
         self.spent = Spent()
         self._gradients = list(gradients)
-        self._cores = usable_cores()
+        self._cores = cores or usable_cores()
         self._pool = ThreadPoolExecutor(self._cores, thread_name_prefix="gradient")
 
     @classmethod
-    def of_bundle(cls, bundle: Bundle) -> "Victim":
+    def of_bundle(cls, bundle: Bundle, *, cores: int | None = None) -> "Victim":
         """Raises BundleError if the bundle was read without its gradient graphs."""
         gradients = [
             None if member.gradient_file is None else GradientGraph(bundle, member)
             for member in bundle.manifest.members
         ]
-        return cls(Ensemble.of_bundle(bundle, member_deadline_ms=PATIENCE_MS), gradients)
+        ensemble = Ensemble.of_bundle(bundle, member_deadline_ms=PATIENCE_MS, cores=cores)
+        return cls(ensemble, gradients, cores)
 
     def alone(self, member: int) -> "Victim":
         """One member as a victim of its own, whose argmax is the verdict; the sessions are the same."""
         network = self.ensemble.members[member]
         vote = Vote(rule="majority", tie_breaker=network.name)
-        ensemble = Ensemble([network], vote, self.ensemble.n_classes, member_deadline_ms=PATIENCE_MS)
-        return Victim(ensemble, [self._gradients[member]])
+        ensemble = Ensemble([network], vote, self.ensemble.n_classes, member_deadline_ms=PATIENCE_MS, cores=self._cores)
+        return Victim(ensemble, [self._gradients[member]], self._cores)
 
     @property
     def n_members(self) -> int:

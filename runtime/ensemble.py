@@ -52,11 +52,20 @@ class Ensemble:
         self._first, self._others = low, [i for i in self._all if i not in low]
 
     @classmethod
-    def of_bundle(cls, bundle: Bundle, *, member_deadline_ms: float = 2000, concurrency: Concurrency = "auto") -> Self:
+    def of_bundle(
+        cls,
+        bundle: Bundle,
+        *,
+        member_deadline_ms: float = 2000,
+        concurrency: Concurrency = "auto",
+        cores: int | None = None,
+    ) -> Self:
         """Load every member of a verified bundle, and warm it up. Raises BundleError if one cannot be loaded or run."""
         members = [Member(bundle, entry) for entry in bundle.manifest.members]
         vote, n_classes = bundle.manifest.vote, len(bundle.manifest.labels)
-        ensemble = cls(members, vote, n_classes, member_deadline_ms=member_deadline_ms, concurrency=concurrency)
+        ensemble = cls(
+            members, vote, n_classes, member_deadline_ms=member_deadline_ms, concurrency=concurrency, cores=cores
+        )
         spec = bundle.manifest.input
         ensemble.warm_up(np.zeros((1, spec.channels, spec.height, spec.width), np.float32))
         return ensemble

@@ -1,0 +1,102 @@
+"""A crew: the workers that run an evaluation's tasks, in this process, in processes beside it, or on a Ray cluster."""
+
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from typing import Any, Protocol
+
+from robustness.worker import Outcome, Task, Worker
+from runtime.bundle import Bundle
+from runtime.errors import InvalidValue
+
+Work = Callable[[Task], Outcome]
+
+
+class Crew(Protocol):
+    """Takes tasks; `size` of them are worked on at once."""
+
+    size: int
+
+    def submit(self, task: Task) -> "Future[Outcome]":
+        """The future raises what the task raised."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Alone:
+    """This process and no other: a task is finished when `submit` returns."""
+
+    size = 1
+
+    def __init__(self, work: Work, close: Callable[[], None] = lambda: None) -> None:
+        self._work, self.close = work, close
+
+    @classmethod
+    def of_bundle(cls, bundle: Bundle) -> "Alone":
+        worker = Worker(bundle)
+        return cls(worker.run, worker.close)
+
+    def submit(self, task: Task) -> "Future[Outcome]":
+        future: Future[Outcome] = Future()
+        future.set_result(self._work(task))
+        return future
+
+
+class Processes:
+    """Processes on this machine; each opens the bundle for itself. Spawned: sessions do not survive a fork."""
+
+    def __init__(self, bundle: Bundle, size: int) -> None:
+        self.size = size
+        spawn = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(size, spawn, initializer=_open, initargs=(bundle,))
+
+    def submit(self, task: Task) -> "Future[Outcome]":
+        return self._pool.submit(_run, task)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class RayCluster:
+    """Actors on a Ray cluster, one for each core of it, or `size`; each is sent the bundle's bytes and opens them."""
+
+    def __init__(self, bundle: Bundle, address: str, size: int | None = None) -> None:
+        """`address` is Ray's own, such as `auto`, `local` or `ray://host:10001`. Raises InvalidValue without Ray."""
+        try:
+            import ray
+        except ImportError as error:
+            raise InvalidValue('ray: needs the package ray: pip install -e ".[ray]"') from error
+        self._ray: Any = ray
+        ray.init(address=address, log_to_driver=False, ignore_reinit_error=True)
+        self.size = size or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+        actor, shared = ray.remote(num_cpus=1)(Worker), ray.put(bundle)
+        self._actors: list[Any] = [actor.remote(shared) for _ in range(self.size)]
+        self._busy = [0] * self.size
+
+    def submit(self, task: Task) -> "Future[Outcome]":
+        least = self._busy.index(min(self._busy))
+        self._busy[least] += 1
+        future: Future[Outcome] = self._actors[least].run.remote(task).future()
+        future.add_done_callback(lambda _: self._free(least))
+        return future
+
+    def close(self) -> None:
+        self._ray.shutdown()
+
+    def _free(self, actor: int) -> None:
+        self._busy[actor] -= 1
+
+
+_worker: Worker | None = None
+"""Of a process of `Processes`: opened once, when it starts."""
+
+
+def _open(bundle: Bundle) -> None:
+    global _worker  # noqa: PLW0603 - the executor has no other place for what its processes keep
+    _worker = Worker(bundle)
+
+
+def _run(task: Task) -> Outcome:
+    assert _worker is not None
+    return _worker.run(task)

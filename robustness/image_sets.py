@@ -1,0 +1,146 @@
+"""Labelled test images, wherever they come from, and the ones that are drawn from them to be attacked."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustness.attacks.attack import Labels
+from robustness.victim import Array
+from runtime.errors import EmpirError, ImageError, ImageTooLarge, InvalidValue
+from runtime.images import decode_image
+from runtime.manifest import Manifest
+
+Indices = NDArray[np.int64]
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".ppm", ".pgm")
+
+
+class BadImages(EmpirError):
+    """Test images that are missing, that cannot be read, or that are not for this bundle."""
+
+    code = "bad_data"
+
+
+class ImageSet(Protocol):
+    """A test set."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def sums(self) -> dict[str, str]:
+        """Checksums of the files that it comes from."""
+
+    @property
+    def classes(self) -> Labels:
+        """The class of each image, [N]."""
+
+    def pixels(self, indices: Indices) -> Array:
+        """Those images, float32 [B, C, H, W] in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The images under attack: their indices in the test set [n], float32 [n, C, H, W] in [0, 1], and classes [n]."""
+
+    data_set: str
+    sums: dict[str, str]
+    total: int
+    indices: Indices
+    images: Array
+    labels: Labels
+
+
+def draw(source: ImageSet, n: int, seed: int) -> Drawn:
+    """The first n of a permutation drawn from the seed. Raises InvalidValue if there are not so many."""
+    total = len(source.classes)
+    if not 1 <= n <= total:
+        raise InvalidValue(f"n: expected 1 to {total}, the images of the test set {source.name}, got {n}")
+    indices = np.random.default_rng(seed).permutation(total)[:n]
+    images = np.ascontiguousarray(source.pixels(indices), dtype=np.float32)
+    return Drawn(source.name, source.sums, total, indices, images, source.classes[indices])
+
+
+def open_images(path: Path, manifest: Manifest) -> ImageSet:
+    """The labelled images in a file or folder, for the bundle with this manifest.
+
+    A file is NumPy's npz: `images`, uint8 or float32 in [0, 1], [N, C, H, W], and `labels`, class indices [N]. A folder
+    has a subfolder for each class, named by its label or its index, with pictures in it. Raises BadImages.
+    """
+    return _open_folder(path, manifest) if path.is_dir() else _open_file(path, manifest)
+
+
+@dataclass(frozen=True)
+class ArraySet:
+    """Images in memory, uint8 levels or float32 in [0, 1]."""
+
+    name: str
+    sums: dict[str, str]
+    classes: Labels
+    images: Array | NDArray[np.uint8]
+
+    def pixels(self, indices: Indices) -> Array:
+        chosen = self.images[indices]
+        return chosen.astype(np.float32) / np.float32(255) if chosen.dtype == np.uint8 else chosen.astype(np.float32)
+
+
+def _open_file(path: Path, manifest: Manifest) -> ArraySet:
+    try:
+        data = path.read_bytes()
+        with np.load(path, allow_pickle=False) as arrays:
+            images, labels = arrays["images"], arrays["labels"]
+    except (OSError, ValueError, KeyError) as error:
+        raise BadImages(f"{path}: expected an npz file with images and labels, got {error}") from error
+    spec, n_classes = manifest.input, len(manifest.labels)
+    shape = (spec.channels, spec.height, spec.width)
+    if images.shape[1:] != shape or images.dtype not in (np.uint8, np.float32):
+        raise BadImages(
+            f"{path}: images: expected uint8 or float32 [N, {spec.channels}, {spec.height}, {spec.width}], "
+            f"got {images.dtype} {list(images.shape)}"
+        )
+    if images.dtype == np.float32 and not (len(images) and images.min() >= 0 and images.max() <= 1):
+        raise BadImages(f"{path}: images: expected float32 in [0, 1], got others, or none")
+    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or not np.isin(labels, range(n_classes)).all():
+        raise BadImages(f"{path}: labels: expected a class index from 0 to {n_classes - 1} for each of the images")
+    return ArraySet(path.stem, {path.name: hashlib.sha256(data).hexdigest()}, labels.astype(np.int64), images)
+
+
+@dataclass(frozen=True)
+class FolderSet:
+    """Pictures in files, decoded when they are asked for."""
+
+    name: str
+    sums: dict[str, str]
+    classes: Labels
+    files: list[Path]
+    manifest: Manifest
+
+    def pixels(self, indices: Indices) -> Array:
+        return np.stack([self._decode(self.files[index]) for index in indices.tolist()])
+
+    def _decode(self, path: Path) -> Array:
+        try:
+            return decode_image(path.read_bytes(), self.manifest.input)
+        except (OSError, ImageError, ImageTooLarge, InvalidValue) as error:
+            raise BadImages(f"{path}: cannot be read as an image: {error}") from error
+
+
+def _open_folder(path: Path, manifest: Manifest) -> FolderSet:
+    named = {label: index for index, label in enumerate(manifest.labels)}
+    numbered = {str(index): index for index in range(len(manifest.labels))}
+    files: list[Path] = []
+    classes: list[int] = []
+    for folder in sorted(each for each in path.iterdir() if each.is_dir()):
+        if folder.name not in named | numbered:
+            raise BadImages(f"{folder}: expected the name of a label, or its index, such as {manifest.labels[0]!r}")
+        pictures = sorted(each for each in folder.iterdir() if each.suffix.lower() in SUFFIXES)
+        files += pictures
+        classes += [(numbered | named)[folder.name]] * len(pictures)
+    if not files:
+        raise BadImages(f"{path}: expected a folder for each class, with pictures in it, got none")
+    listing = "".join(f"{file.relative_to(path)}\t{file.stat().st_size}\n" for file in files)
+    sums = {"listing": hashlib.sha256(listing.encode()).hexdigest()}
+    return FolderSet(path.name, sums, np.array(classes, dtype=np.int64), files, manifest)
