@@ -20,6 +20,8 @@ MAY_IMPORT = {
 }
 SERVED = ("runtime", "robustness", "service")
 NEVER_SERVED = {"torch", "onnx", "onnxscript", "pickle", "cloudpickle", "dill", "joblib"}
+ATTACK_LIBRARIES = {"pyautoattack", "foolbox", "eagerpy"}
+NEVER_LOADED = {"torch", "onnx", "onnxscript", "models", "export", *ATTACK_LIBRARIES}
 LENT_TO_LIBRARIES = Path("robustness/reference.py")
 """Lends the served ensemble to AutoAttack and Foolbox; only the command line loads it, on demand."""
 
@@ -55,6 +57,16 @@ def test_what_is_served_has_no_torch_and_no_pickle(module: Path) -> None:
         assert not set(imports(module)) & NEVER_SERVED
 
 
+@pytest.mark.parametrize("module", modules(tuple(MAY_IMPORT)), ids=str)
+def test_only_one_file_knows_the_attack_libraries(module: Path) -> None:
+    if module != LENT_TO_LIBRARIES:
+        assert not set(imports(module)) & ATTACK_LIBRARIES
+
+
+def test_the_file_that_lends_itself_does_so() -> None:
+    assert {"torch", "pyautoattack", "foolbox"} <= set(imports(LENT_TO_LIBRARIES))
+
+
 def test_what_is_served_starts_without_torch_and_onnx() -> None:
     """Through other libraries neither; and importing starts no thread."""
     names = [
@@ -66,7 +78,7 @@ def test_what_is_served_starts_without_torch_and_onnx() -> None:
 import importlib, sys, threading
 for name in {names!r}:
     importlib.import_module(name)
-print(sorted({{"torch", "onnx", "onnxscript", "models", "export"}} & set(sys.modules)), threading.active_count())
+print(sorted({NEVER_LOADED!r} & set(sys.modules)), threading.active_count())
 """
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.split("\n")[0] == "[] 1"
