@@ -115,7 +115,7 @@ def _pictures(report: ProbeReport, channels: int, console: Console) -> Table:
 
 def _said(view: View) -> tuple[str, str]:
     text = "no quorum" if view.label is None else f"{view.label} ({view.confidence:.0%})"
-    return text, "bold"
+    return (f"{text}, suspicious" if view.suspicious else text), "bold"
 
 
 def _members(report: ProbeReport) -> Table:

@@ -15,6 +15,7 @@ from robustness.norms import NORMS
 from robustness.parameters import AttackParameters, Plan, plan
 from robustness.probe_report import THREAT_MODEL, Attack, MemberView, Outcome, Perturbation, Pictures, ProbeReport, View
 from robustness.victim import Array, Spent, Victim
+from runtime.detection import suspicious
 from runtime.errors import InvalidValue, NoQuorum
 from runtime.images import encode_png
 from runtime.manifest import Manifest
@@ -211,14 +212,15 @@ def _perturbation(image: Array, adversarial: Array) -> Perturbation:
 
 
 def _view(prediction: Prediction, manifest: Manifest) -> View:
-    verdict = int(prediction.verdict[0])
+    verdict, suspected = int(prediction.verdict[0]), suspicious(manifest, prediction)
     if verdict == NO_VOTE:
-        return View(label=None, class_index=None, confidence=None, agreement=None)
+        return View(label=None, class_index=None, confidence=None, agreement=None, suspicious=suspected)
     return View(
         label=manifest.labels[verdict],
         class_index=verdict,
         confidence=round(prediction.confidence(0), 6),
         agreement=round(prediction.agreement(0), 6),
+        suspicious=suspected,
     )
 
 

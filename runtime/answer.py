@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from runtime.detection import suspicious
 from runtime.errors import NoQuorum
 from runtime.manifest import Manifest
 from runtime.prediction import Mode, Prediction
@@ -11,6 +12,7 @@ from runtime.vote import NO_VOTE
 def answer(manifest: Manifest, prediction: Prediction, mode: Mode, image: int = 0) -> dict[str, Any]:
     """Label, confidence, agreement, tally and members of one image of a prediction; times in milliseconds.
 
+    `suspicious` is null, not false, where nothing can tell.
     Raises NoQuorum, saying what each member did, where there is no verdict.
     """
     verdict = int(prediction.verdict[image])
@@ -25,7 +27,7 @@ def answer(manifest: Manifest, prediction: Prediction, mode: Mode, image: int = 
         "class_index": verdict,
         "confidence": round(prediction.confidence(image), 6),
         "agreement": round(prediction.agreement(image), 6),
-        "suspicious": None,  # no bundle has thresholds yet; null, not false
+        "suspicious": suspicious(manifest, prediction, image),
         "degraded": prediction.degraded(image),
         "mode": mode,
         "votes": tally,

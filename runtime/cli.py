@@ -131,6 +131,7 @@ def _shown(path: Path, pixels: Any, document: dict[str, Any], colour: bool) -> C
     share = Text(f"{document['confidence']:.1%} confident, {document['agreement']:.0%} of the members agree", "dim")
     if document["degraded"]:
         share = Text("degraded: a member that was asked has no vote", "red")
-    return Columns(
-        [picture(pixels[0], colour=colour), Group(head, share, Text(), members_table(document))], padding=(0, 3)
-    )
+    lines = [head, share]
+    if document["suspicious"]:
+        lines.append(Text("suspicious: the members differ as they rarely do on clean images", "yellow"))
+    return Columns([picture(pixels[0], colour=colour), Group(*lines, Text(), members_table(document))], padding=(0, 3))

@@ -14,6 +14,9 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_len
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Bits = Annotated[int, Field(ge=1, le=32)]
 Share = Annotated[float, Field(ge=0, le=1)]
+ScoreName = Literal["jensen_shannon", "disagreement", "confidence_gap", "margin_gap"]
+GAPS: tuple[ScoreName, ...] = ("confidence_gap", "margin_gap")
+"""Scores that compare the full-precision members with the low-precision ones."""
 
 
 class Part(BaseModel):
@@ -97,11 +100,13 @@ class Vote(Part):
 
 
 class Detection(Part):
-    """Thresholds above which an image is `suspicious`."""
+    """The score of an image above whose threshold it is `suspicious`. Not part of what `version` stands for."""
 
-    score: str
+    score: ScoreName
     threshold: float
-    members: tuple[Name, ...]
+    members: tuple[Name, ...] = Field(min_length=2, description="Whose answers the score compares.")
+    images: int | None = Field(None, ge=1, description="Clean validation images that the threshold was chosen on.")
+    false_alarms: Share | None = Field(None, description="The share of these that is above it.")
 
 
 class Provenance(Part):
@@ -146,4 +151,19 @@ class Manifest(Part):
             raise ValueError(f"vote.tie_breaker: expected one of {names}, got {self.vote.tie_breaker!r}")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels: expected labels that differ")
+        return self
+
+    @model_validator(mode="after")
+    def _detection_fits_the_members(self) -> Self:
+        if self.detection is None:
+            return self
+        kinds = {member.name: member.precision.is_float for member in self.members}
+        names = self.detection.members
+        if len(set(names)) != len(names) or not set(names) <= kinds.keys():
+            raise ValueError(f"detection.members: expected names of {list(kinds)} that differ, got {list(names)}")
+        if self.detection.score in GAPS and len({kinds[name] for name in names}) != 2:
+            raise ValueError(
+                f"detection.members: {self.detection.score} compares full with low precision; "
+                f"expected members of both, got {list(names)}"
+            )
         return self

@@ -121,6 +121,7 @@ class BundleMetrics:
             {reason: metrics.member_failures.labels(name, m.name, reason) for reason in REASONS} for m in members
         ]
         self._audit = {result: metrics.audit.labels(name, result) for result in ("agreement", "dissent")}
+        self._suspicious = metrics.suspicious.labels(name)
         self._stages = {stage: metrics.stage_duration_seconds.labels(stage) for stage in STAGES}
 
     def predicted(self, prediction: Prediction, mode: Mode, stages: dict[str, float]) -> None:
@@ -138,6 +139,10 @@ class BundleMetrics:
                 self._failures[index][status[0]].inc()
         for stage, seconds in stages.items():
             self._stages[stage].observe(seconds)
+
+    def suspected(self) -> None:
+        """Count one image above the detection threshold."""
+        self._suspicious.inc()
 
     def audited(self, dissent: bool) -> None:
         """Count one audit."""

@@ -25,7 +25,8 @@ async def predict(request: Request) -> Response:
     """Classify an image: the voted label, and each member's own vote, confidence and time.
 
     The image is a multipart `file`, a raw `image/*` body, or JSON `{"image": "<base64>"}`.
-    `suspicious` is null where the bundle has no threshold for it.
+    `suspicious` is null where the bundle has no threshold for it, or a member that it needs has no vote, such as one
+    that a quorum skipped.
     """
     start = time.perf_counter()
     state: State = request.app.state.empir
@@ -48,6 +49,8 @@ async def predict(request: Request) -> Response:
     state.metrics.bundles[served.manifest.name].predicted(prediction, mode, stages)
     request.state.log.update(bundle=served.manifest.name, mode=mode, **_logged(served, prediction))
     document = answer(served.manifest, prediction, mode)
+    if document["suspicious"]:
+        state.metrics.bundles[served.manifest.name].suspected()
     document["latency_ms"] = {name: milliseconds(seconds) for name, seconds in stages.items()}
     document["latency_ms"]["total"] = milliseconds(time.perf_counter() - start)
     document["bundle"] = {"name": served.manifest.name, "version": served.manifest.version}

@@ -72,6 +72,18 @@ def test_predict_for_people_shows_picture_label_and_members(flags: tuple[str, ..
     assert len(result.stdout.splitlines()) >= 4  # eight rows of pixels, two to a character
 
 
+def test_predict_says_what_is_suspicious(flags: tuple[str, ...], toy_copy: Path, pictures: list[Path]) -> None:
+    manifest = json.loads((toy_copy / MANIFEST).read_text())
+    for threshold, expected in ((0.0, True), (1.0, False)):
+        names = ["w2a4-a", "w2a4-b", "fp32"]
+        manifest["detection"] = {"score": "jensen_shannon", "threshold": threshold, "members": names}
+        (toy_copy / MANIFEST).write_text(json.dumps(manifest))
+        copy = ("--bundles", toy_copy.parent, "--bundle", "toy")
+        assert json.loads(run("predict", *copy, "--json", pictures[0]).stdout)["suspicious"] is expected
+        assert ("suspicious" in run("predict", *copy, pictures[0]).stdout) is expected
+    assert json.loads(run("predict", *flags, "--json", pictures[0]).stdout)["suspicious"] is None
+
+
 def test_predict_for_people_says_what_was_skipped(flags: tuple[str, ...], pictures: list[Path]) -> None:
     result = run("predict", *flags, "--mode", "quorum", *pictures)
     assert "skipped" in result.stdout

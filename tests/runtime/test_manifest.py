@@ -25,6 +25,17 @@ def test_a_manifest_survives_json(toy: ToyBundle) -> None:
     assert Manifest.model_validate_json(toy.manifest.model_dump_json()) == toy.manifest
 
 
+def detection(**fields: Any) -> dict[str, Any]:
+    """A detection threshold of the toy bundle, with these fields instead."""
+    return {"score": "jensen_shannon", "threshold": 0.1, "members": ["w2a4-a", "fp32"], **fields}
+
+
+def test_a_threshold_needs_no_more_than_score_threshold_and_members(toy: ToyBundle) -> None:
+    manifest = json.loads(toy.manifest.model_dump_json()) | {"detection": detection()}
+    read = Manifest.model_validate_json(json.dumps(manifest)).detection
+    assert read is not None and (read.threshold, read.images, read.false_alarms) == (0.1, None, None)
+
+
 REFUSED: dict[str, tuple[Edit, str]] = {
     "unknown key": (lambda m: m.update(colour="red"), "colour"),
     "unknown key of a member": (lambda m: m["members"][1].update(colour="red"), "members.1.colour"),
@@ -51,6 +62,18 @@ REFUSED: dict[str, tuple[Edit, str]] = {
     "unknown tie-breaker of an average": (
         lambda m: m["vote"].update(rule="average", tie_breaker="w8a8"),
         "got 'w8a8'",
+    ),
+    "unknown score": (lambda m: m.update(detection=detection(score="entropy")), "detection.score"),
+    "threshold NaN": (lambda m: m.update(detection=detection(threshold=float("nan"))), "detection.threshold"),
+    "a score of one member": (lambda m: m.update(detection=detection(members=["fp32"])), "detection.members"),
+    "a score of an unknown member": (
+        lambda m: m.update(detection=detection(members=["fp32", "w8a8"])),
+        "detection.members: expected names of ['w2a4-a', 'w2a4-b', 'fp32'] that differ, got ['fp32', 'w8a8']",
+    ),
+    "a score of a member and itself": (lambda m: m.update(detection=detection(members=["fp32"] * 2)), "that differ"),
+    "a gap of one kind of members": (
+        lambda m: m.update(detection=detection(score="margin_gap", members=["w2a4-a", "w2a4-b"])),
+        "margin_gap compares full with low precision; expected members of both",
     ),
     "two channels": (lambda m: m["input"].update(channels=2), "input.channels"),
     "digit in a small image": (lambda m: m["input"].update(resize="digit"), "at least 20 x 20"),

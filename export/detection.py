@@ -1,0 +1,88 @@
+"""The detection threshold: chosen on clean validation images, asked of the served graphs."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.data import Examples, as_pixels
+from runtime.bundle import MANIFEST, load_bundle
+from runtime.detection import Scorer
+from runtime.ensemble import Ensemble
+from runtime.errors import EmpirError, InvalidValue
+from runtime.manifest import GAPS, Detection, Manifest, ScoreName
+
+FALSE_ALARMS = 0.05
+MOST_IMAGES = 5_000
+BATCH = 250
+PATIENCE_MS = 3_600_000
+"""The members' deadline here: on a slow machine no image must go without its score."""
+
+DEFAULT_SCORE: ScoreName = "jensen_shannon"
+
+
+def choose_detection(
+    ensemble: Ensemble, manifest: Manifest, validation: Examples, score: ScoreName = DEFAULT_SCORE
+) -> Detection | None:
+    """The score over all members, with the threshold that at most 5% of the validation images are above.
+
+    At most 5,000 images, drawn by a fixed seed, are asked. None for a single member, which has nothing to disagree
+    with. Raises InvalidValue if the score does not fit the members, EmpirError if a member fails on an image.
+    """
+    names = tuple(member.name for member in manifest.members)
+    if len(names) < 2:
+        return None
+    kinds = {member.precision.is_float for member in manifest.members}
+    if score in GAPS and len(kinds) != 2:
+        raise InvalidValue(
+            f"score: {score} compares full with low precision, and the members of {manifest.name} are all of one kind; "
+            "expected jensen_shannon or disagreement"
+        )
+    scores = _scores(ensemble, Scorer.of(manifest, score, names), validation)
+    threshold = threshold_of(scores)
+    alarms = float((scores > threshold).mean())
+    return Detection(score=score, threshold=threshold, members=names, images=len(scores), false_alarms=round(alarms, 6))
+
+
+def threshold_of(scores: NDArray[np.float64], false_alarms: float = FALSE_ALARMS) -> float:
+    """The lowest threshold that at most a share `false_alarms` of `scores` [N] is above, of those half way between two.
+
+    Half way, because a score may differ by a rounding when the same image is asked alone or in a batch.
+    """
+    ordered = np.sort(scores)
+    below = len(ordered) - int(false_alarms * len(ordered))
+    if below == len(ordered):
+        return float(ordered[-1])
+    return float(ordered[below - 1] + (ordered[below] - ordered[below - 1]) / 2)
+
+
+def add_detection(folder: Path, validation: Examples, score: ScoreName = DEFAULT_SCORE) -> Manifest:
+    """Choose the threshold of the bundle in `folder` and write it into its manifest, of which nothing else changes.
+
+    The version stays: it stands for the members, and so for every vote and verdict, which a threshold does not touch.
+    The manifest is replaced by one rename. Raises BundleError if the bundle is not sound, and as `choose_detection`.
+    """
+    bundle = load_bundle(folder)
+    ensemble = Ensemble.of_bundle(bundle, member_deadline_ms=PATIENCE_MS)
+    try:
+        detection = choose_detection(ensemble, bundle.manifest, validation, score)
+    finally:
+        ensemble.close()
+    if detection is None:
+        raise InvalidValue(f"{folder}: expected several members, whose disagreement can be scored, got one")
+    manifest = bundle.manifest.model_copy(update={"detection": detection})
+    written = folder / f".{MANIFEST}.new"
+    written.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    os.replace(written, folder / MANIFEST)
+    return manifest
+
+
+def _scores(ensemble: Ensemble, scorer: Scorer, validation: Examples) -> NDArray[np.float64]:
+    chosen = np.sort(np.random.default_rng(0).permutation(len(validation))[:MOST_IMAGES])
+    parts = [chosen[start : start + BATCH] for start in range(0, len(chosen), BATCH)]
+    scores = [scorer(ensemble.predict(as_pixels(levels))) for levels in validation.batches(parts)]
+    together = np.concatenate(scores)
+    if np.isnan(together).any():
+        raise EmpirError("detection: expected the votes of all members on every validation image, a member has failed")
+    return together

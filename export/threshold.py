@@ -1,0 +1,60 @@
+"""Command line of the detection threshold: `empir threshold`."""
+
+from pathlib import Path
+from typing import get_args
+
+import click
+from rich.console import Console
+
+from export.detection import DEFAULT_SCORE, add_detection
+from export.recipes import RECIPES
+from runtime.cli import bundles_option, open_bundle
+from runtime.errors import BundleError, EmpirError
+from runtime.manifest import ScoreName
+
+
+@click.group()
+def main() -> None:
+    """Choose when an image is suspicious."""
+
+
+@main.command()
+@click.argument("bundle", default="mnist-empir")
+@bundles_option
+@click.option(
+    "--score",
+    type=click.Choice(get_args(ScoreName)),
+    default=DEFAULT_SCORE,
+    show_default=True,
+    help="How far the members are apart.",
+)
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path), envvar="EMPIR_DATA_DIR", help="Where data sets are, or go."
+)
+def threshold(bundle: str, bundles: Path, score: ScoreName, data_dir: Path | None) -> None:
+    """Choose the score above which an image is suspicious, and write it into BUNDLE's manifest.
+
+    At most 5% of the clean validation images are above it. Nothing else of the bundle changes, not its version either:
+    no vote and no verdict depends on it. A server that is running has to be started again to know it.
+
+    \b
+    Examples:
+      empir threshold mnist-empir
+      empir threshold mnist-empir --score disagreement
+    """
+    console = Console()
+    try:
+        manifest = open_bundle(bundles, bundle).manifest
+        if manifest.provenance.recipe not in RECIPES:
+            raise BundleError(f"{bundle}: made by the recipe {manifest.provenance.recipe!r}, which does not exist here")
+        data = RECIPES[manifest.provenance.recipe].data(data_dir)
+        with console.status(f"Asking {bundle} for clean validation images of {data.name}"):
+            chosen = add_detection(bundles / bundle, data.validation, score).detection
+    except EmpirError as error:
+        raise click.ClickException(str(error)) from error
+    if chosen is not None:
+        console.print(
+            f"{bundle}: suspicious above {chosen.score} {chosen.threshold:.4g}, "
+            f"which {chosen.false_alarms:.2%} of {chosen.images:,} clean validation images are",
+            soft_wrap=True,
+        )
