@@ -15,6 +15,9 @@ from runtime.member import Network
 
 TOLERANCE = 1e-4
 BATCH = 250
+ASIDE = 1e-4
+"""How far pixels are moved to get off a kink, at most."""
+TRIES_ASIDE = 10
 
 
 class ParityError(EmpirError):
@@ -47,7 +50,9 @@ def check_parity(
 
     Raises ParityError unless the served graph gives the same class to every image, and logits within 1e-4 of the
     largest; and, for the first `gradient_images` images and random cotangents, the gradient graph does so too, with
-    gradients within 1e-4 of each image's norm.
+    gradients within 1e-4 of each image's norm. Where a float layer has a kink (a ReLU at 0, two equal values in a max
+    pool), rounding decides between two right gradients: an image whose gradients differ passes if they agree when its
+    pixels are moved by random amounts of at most 1e-4, in one of 10 tries.
     """
     logits_error = _compare_logits(network, member, split)
     gradient_error = _compare_gradients(network, gradient, split, min(gradient_images, len(split)), seed)
@@ -99,33 +104,55 @@ class _LogitsErrors:
 def _compare_gradients(network: nn.Module, graph: Differentiable, split: Examples, count: int, seed: int) -> float:
     generator = np.random.default_rng(seed)
     logits_errors = _LogitsErrors(f"member {graph.name}: the gradient graph")
-    worst = 0.0
+    worst, classes = 0.0, _class_count(network, split)
     for start in range(0, count, BATCH):
         images = split.pixels(start, min(start + BATCH, count))
-        expected, expected_logits, cotangents = _torch_gradients(network, images, generator)
+        cotangents = generator.standard_normal((len(images), classes), dtype=np.float32)
+        expected, expected_logits = _torch_gradients(network, images, cotangents)
         logits, gradients = graph.gradient(images, cotangents)
         logits_errors.add(logits, expected_logits)
         errors = _relative_errors(gradients, expected)
-        if not errors.max() <= TOLERANCE:  # also catches NaN
-            image = start + int(errors.argmax())
-            raise ParityError(
-                f"member {graph.name}: the gradient graph differs from torch by {errors.max():.3g} of the norm "
-                f"on image {image}"
-            )
+        for image in np.flatnonzero(~(errors <= TOLERANCE)):  # also NaN
+            if np.isnan(errors[image]) or not _agree_aside(network, graph, images[[image]], cotangents[[image]], generator):
+                raise ParityError(
+                    f"member {graph.name}: the gradient graph differs from torch by {errors[image]:.3g} of the norm "
+                    f"on image {start + image}"
+                )
+            errors[image] = 0
         worst = max(worst, float(errors.max()))
     logits_errors.relative()
     return worst
 
 
+def _class_count(network: nn.Module, split: Examples) -> int:
+    with torch.no_grad():
+        return int(network(torch.from_numpy(split.pixels(0, 1))).shape[1])
+
+
 def _torch_gradients(
-    network: nn.Module, images: NDArray[np.float32], generator: np.random.Generator
-) -> tuple[NDArray[np.float32], ...]:
-    """d(logits . cotangent)/d(image) and logits by torch's autograd, and the random cotangents."""
+    network: nn.Module, images: NDArray[np.float32], cotangents: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """d(logits . cotangent)/d(image) and logits by torch's autograd."""
     tensor = torch.from_numpy(images).requires_grad_()
     logits = network(tensor)
-    cotangents = generator.standard_normal(logits.shape, dtype=np.float32)
     (gradient,) = torch.autograd.grad(logits, tensor, torch.from_numpy(cotangents))
-    return gradient.numpy(), logits.detach().numpy(), cotangents
+    return gradient.numpy(), logits.detach().numpy()
+
+
+def _agree_aside(
+    network: nn.Module,
+    graph: Differentiable,
+    image: NDArray[np.float32],
+    cotangent: NDArray[np.float32],
+    generator: np.random.Generator,
+) -> bool:
+    """Whether the gradients of one image [1, C, H, W] agree a little to the side of it, off the kink that it is on."""
+    for _ in range(TRIES_ASIDE):
+        moved = image + generator.uniform(-ASIDE, ASIDE, image.shape).astype(np.float32)
+        expected, _ = _torch_gradients(network, moved, cotangent)
+        if _relative_errors(graph.gradient(moved, cotangent)[1], expected)[0] <= TOLERANCE:
+            return True
+    return False
 
 
 def _relative_errors(found: NDArray[np.float32], expected: NDArray[np.float32]) -> NDArray[np.float32]:

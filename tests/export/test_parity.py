@@ -145,6 +145,15 @@ def test_a_member_that_fails_is_named_with_its_reason(
         check_parity(network, graphs, graphs, toy_data.test)
 
 
+def test_an_image_on_a_kink_is_compared_a_little_aside(
+    frozen_toy: Callable[[str], nn.Sequential], toy_data: DataSet
+) -> None:
+    """The graph takes the other side of a kink on one image of the whole batch: alone, and moved, they agree."""
+    network = frozen_toy("fp32")
+    graphs = TorchGraphs(network, gradient=lambda x: with_one(x, (3, 0, 1, 1), 1.0) if len(x) > 1 else x)
+    assert check_parity(network, graphs, graphs, toy_data.test).gradient_error == 0
+
+
 def test_a_dead_network_has_no_relative_error(frozen_toy: Callable[[str], nn.Sequential]) -> None:
     """Every logit is 0: a network that learnt nothing is not a graph that disagrees."""
     network = frozen_toy("fp32")
