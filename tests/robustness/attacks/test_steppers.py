@@ -147,6 +147,18 @@ def test_apgds_best_is_the_largest_loss_so_far(history: list[list[float]]) -> No
         assert stepper.best.tolist() == np.max(history[: number + 1], axis=0).tolist()
 
 
+def test_apgd_goes_back_where_the_loss_rose_but_never_above_its_best() -> None:
+    """From 10 down to -9, and up again step by step: at the first checkpoint, 7, it goes on from the start."""
+    ball, stepper = ball_of("linf", 1), Adaptive(30, 2 * EPS)
+    up = np.ones((1, *SHAPE), np.float32)
+    iterate = stepper.next(ball.clean, np.array([10.0]), up, ball)
+    for step in range(1, 8):
+        before = iterate
+        iterate = stepper.next(iterate, np.array([step - 10.0]), -up, ball)
+    assert checkpoints(30)[0] == 7
+    assert (before < ball.clean).all() and (iterate > ball.clean).all()
+
+
 def test_momentum_is_the_sum_of_gradients_of_size_1() -> None:
     """A pixel pushed up strongly once and down weakly twice goes down: each gradient counts by its own size."""
     ball, stepper = ball_of("linf", 1), Steepest(3, 0.01, decay=1.0)
