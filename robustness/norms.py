@@ -84,7 +84,7 @@ class L2:
 
 
 def _flat(array: Array) -> Array:
-    return array.reshape(len(array), -1)
+    return array.reshape(len(array), int(np.prod(array.shape[1:])))  # -1 will not do for no images
 
 
 NORMS: dict[NormName, Norm] = {"linf": Linf(), "l2": L2()}

@@ -1,10 +1,14 @@
 """Attacks by name."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from robustness.attacks.attack import Attack
+from robustness.attacks.carlini_wagner import CarliniWagner
+from robustness.attacks.deepfool import DeepFool
 from robustness.attacks.gradient import DEFAULT_STEPS, KINDS, GradientAttack
+from robustness.attacks.hopskipjump import HopSkipJump
+from robustness.attacks.square import Square
 from robustness.loss_names import LOSSES, is_loss
 from robustness.norms import NormName
 from runtime.errors import InvalidValue
@@ -27,7 +31,39 @@ class Settings:
 
 Factory = Callable[[Settings], Attack]
 
-FACTORIES: dict[str, Factory] = {}
+
+def _carlini_wagner(settings: Settings) -> Attack:
+    if settings.norm != "l2":
+        raise InvalidValue(f"norm: expected l2 for cw-l2, got {settings.norm!r}")
+    default = CarliniWagner(eps=settings.eps)
+    return replace(
+        default,
+        steps=settings.steps or default.steps,
+        learning_rate=settings.step_size or default.learning_rate,
+    )
+
+
+def _deepfool(settings: Settings) -> Attack:
+    default = DeepFool(settings.norm, settings.eps)
+    return replace(default, steps=settings.steps or default.steps)
+
+
+def _square(settings: Settings) -> Attack:
+    default = Square(settings.norm, settings.eps)
+    return replace(default, queries=settings.steps or default.queries)
+
+
+def _hopskipjump(settings: Settings) -> Attack:
+    default = HopSkipJump(settings.norm, settings.eps)
+    return replace(default, queries=settings.steps or default.queries)
+
+
+FACTORIES: dict[str, Factory] = {
+    "cw-l2": _carlini_wagner,
+    "deepfool": _deepfool,
+    "square": _square,
+    "hopskipjump": _hopskipjump,
+}
 """The attacks without a choice of losses."""
 
 DEFAULT_LOSS = "joint_margin"

@@ -10,9 +10,24 @@ from runtime.errors import InvalidValue
 
 @pytest.mark.parametrize("name", attack_names())
 def test_every_attack_can_be_made_and_says_its_name(name: str) -> None:
-    attack = make_attack(name, Settings())
+    attack = make_attack(name, Settings(norm="l2"))
     assert attack.name.startswith(name)
     assert attack.parameters()
+
+
+def test_settings_reach_the_attacks_without_a_choice_of_losses() -> None:
+    settings = Settings("l2", 0.5, steps=7, step_size=0.03)
+    wanted = {"cw-l2": "steps", "deepfool": "steps", "square": "queries", "hopskipjump": "queries"}
+    assert set(wanted) == set(FACTORIES)
+    for name, steps in wanted.items():
+        parameters = make_attack(name, settings).parameters()
+        assert (parameters["eps"], parameters[steps]) == (0.5, 7)
+    assert make_attack("cw-l2", settings).parameters()["learning_rate"] == 0.03
+
+
+def test_cw_is_for_l2_only() -> None:
+    with pytest.raises(InvalidValue, match=r"^norm: expected l2 for cw-l2, got 'linf'$"):
+        make_attack("cw-l2", Settings("linf"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
