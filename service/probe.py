@@ -41,7 +41,7 @@ async def robustness_probe(
         Query(description="Radius of the ball around the image: a number or a fraction.", examples=["8/255"]),
     ] = None,
     steps: Annotated[int | None, Query(description="1 to 1000; 40 if left out.")] = None,
-    step_size: Annotated[str | None, Query(description="2.5 eps / steps if left out.")] = None,
+    step_size: Annotated[str | None, Query(description="2.5 eps / steps if left out; of apgd 2 eps at first.")] = None,
     restarts: Annotated[int, Query(description="Random starts of every goal, 1 to 20.")] = 1,
     label: Annotated[int | None, Query(description="The true class index; the clean verdict if left out.")] = None,
     target: Annotated[

@@ -126,7 +126,7 @@ BAD = [
     Bad("probe, empty", 400, "malformed", "expected an encoded picture", {"headers": PNG}, path="/robustness-probe"),
     Bad("probe, text", 415, "not_an_image", "PNG", {"content": b"hello", "headers": PNG}, path="/robustness-probe"),
     Bad("probe, bundle", 404, "unknown_bundle", "expected toy", {}, "bundle=no", "/robustness-probe"),
-    probe("attack", "magic", "attack: expected fgsm or pgd"),
+    probe("attack", "magic", "attack: expected fgsm or bim or mim or pgd or apgd"),
     probe("norm", "l7", "norm: expected linf or l2"),
     probe("eps", "NaN", "eps: expected a number above 0 and up to 1"),
     probe("eps", "-1", "eps: expected a number above 0"),
