@@ -17,7 +17,7 @@ from export.products import (
     level_limits,
     out_shape,
 )
-from models.integer import Dequantize, IntegerConv2d, IntegerLinear, Output, QuantizeInput
+from models.integer import Dequantize, IntegerConv2d, IntegerLinear, QuantizeInput
 from models.quantizers import top_level
 
 OFFSET = 64
@@ -40,7 +40,7 @@ def dequantize(layer: Dequantize, graph: GraphBuilder, x: str) -> tuple[str, Bac
 def product(layer: IntegerConv2d | IntegerLinear, graph: GraphBuilder, x: str) -> tuple[str, Backward]:
     stored = Stored.of(layer, graph)
     back = _back(stored, graph, x)
-    if by_kernel(layer.output):
+    if by_kernel(layer):
         rounded = integer_product(stored, graph, as_levels(graph, x), OFFSET)
         shape, limits = graph.shape_of(rounded), level_limits(graph, layer.output, OFFSET)
         levels = graph.node("Clip", rounded, *limits, shape=shape, zero_point=OFFSET)
@@ -55,9 +55,10 @@ def product(layer: IntegerConv2d | IntegerLinear, graph: GraphBuilder, x: str) -
     return levels, lambda dy: back(masked(graph, dy, inside))
 
 
-def by_kernel(output: Output) -> bool:
-    """Whether 8 bits hold what is rounded well beyond the levels: the int8 kernel can be used."""
-    return output.bits is not None and output.bits < 8 and not output.signed
+def by_kernel(layer: IntegerConv2d | IntegerLinear) -> bool:
+    """Whether 8 bits hold the weights, and what is rounded well beyond the levels: the int8 kernel can be used."""
+    bits = layer.output.bits
+    return layer.weight_bits <= 8 and bits is not None and bits < 8 and not layer.output.signed
 
 
 def _values(stored: Stored, graph: GraphBuilder, x: str) -> str:

@@ -3,6 +3,7 @@
 import numpy as np
 from onnx import TensorProto
 
+from export.few_bits import exact_product, fits
 from export.geometry import window_of
 from export.graph import GraphBuilder
 from export.products import (
@@ -34,16 +35,37 @@ def dequantize(layer: Dequantize, graph: GraphBuilder, x: str) -> str:
 
 
 def product(layer: IntegerConv2d | IntegerLinear, graph: GraphBuilder, x: str) -> str:
+    if isinstance(layer, IntegerLinear) and fits(layer):
+        factor = graph.parameter("multiplier", layer.multiplier.numpy())
+        values = graph.node("Mul", exact_product(layer, graph, x), factor, shape=(layer.weight.shape[0],))
+        return _requantized(graph, values, layer.output)
     stored = Stored.of(layer, graph)
+    if layer.weight_bits > 8:
+        return _by_floats(stored, graph, x)
     if layer.output.bits is not None:
         zero = zero_point(layer.output)
         return within(graph, integer_product(stored, graph, x, zero), layer.output)
     if covering(layer, graph.shape_of(x)):
         return integer_product(stored, graph, x, None)
-    # In float: no integer kernel gives more than 8 bits, but ConvInteger, which is 20 times slower.
+    # No integer kernel gives more than 8 bits, but ConvInteger, which is 20 times slower.
+    return _by_floats(stored, graph, x)
+
+
+def _by_floats(stored: Stored, graph: GraphBuilder, x: str) -> str:
+    """Exact sums in float32, times the multiplier; levels are unsigned."""
     multiplier = stored.per_channel(graph, stored.multiplier, 4)
-    shape = out_shape(layer, graph.shape_of(x))
-    return graph.node("Mul", exact_sums(stored, graph, x), multiplier, shape=shape)
+    shape = out_shape(stored.layer, graph.shape_of(x))
+    values = graph.node("Mul", exact_sums(stored, graph, x), multiplier, shape=shape)
+    return _requantized(graph, values, stored.layer.output)
+
+
+def _requantized(graph: GraphBuilder, values: str, output: Output) -> str:
+    """Floats as levels of `output`, unsigned, rounded half to even; or as they are."""
+    if output.bits is None:
+        return values
+    one, zero = graph.constant(1, np.float32), graph.constant(0, np.uint8)
+    levels = graph.node("QuantizeLinear", values, one, zero, shape=graph.shape_of(values), zero_point=0)
+    return within(graph, levels, output)
 
 
 def within(graph: GraphBuilder, y: str, output: Output) -> str:

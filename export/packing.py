@@ -19,10 +19,10 @@ def pack(levels: Levels, bits: int, grid: Grid) -> NDArray[Any]:
     """Levels of any shape as they are stored.
 
     To 4 bits, odd levels 2q - n as q in UINT2 or UINT4, symmetric ones as they are in INT2 or INT4; wider ones in
-    INT8. Raises ValueError for levels that are not of the grid.
+    INT8 or INT16. Raises ValueError for levels that are not of the grid.
     """
     if bits > 4:
-        return levels.astype(np.int8)
+        return levels.astype(np.int8 if bits <= 8 else np.int16)
     if grid == "symmetric":
         top = symmetric_top(bits)
         if not np.array_equal(levels, np.round(levels)) or np.abs(levels).max(initial=0) > top:
@@ -42,7 +42,7 @@ def unpack(stored: NDArray[Any], bits: int, grid: Grid) -> Levels:
 
 
 def packed_levels(graph: GraphBuilder, name: str, levels: Levels, bits: int, grid: Grid) -> str:
-    """The parameter `name`: levels as an INT8 value, stored packed and unpacked once, when the session loads."""
+    """The parameter `name`: levels as INT8 (INT16 beyond 8 bits), stored packed, unpacked when the session loads."""
     stored = graph.parameter(name, pack(levels, bits, grid))
     if bits > 4:
         return stored

@@ -45,4 +45,4 @@ def _fill(layer: nn.Module, prefix: str, stored: Mapping[str, onnx.TensorProto],
         if name == "weight" and isinstance(layer, IntegerConv2d | IntegerLinear):
             values = unpack(values, layer.weight_bits, layer.grid)
         with torch.no_grad():
-            tensor.copy_(torch.from_numpy(values.astype(np.float32)))
+            tensor.copy_(torch.from_numpy(values.astype(np.float64)))

@@ -8,9 +8,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.batch_norm import BatchNorm, affine
-from models.integer import IntegerAvgPool2d, IntegerConv2d, IntegerLinear, Output, per_channel, scaled, window_sums
-from models.quantizers import Rounding, requantized_levels, top_level, weight_levels
+from models.integer import (
+    EXACT_FLOAT32_SUMS,
+    WIDE_BITS,
+    IntegerAvgPool2d,
+    IntegerConv2d,
+    IntegerLinear,
+    Output,
+    per_channel,
+    scaled,
+    window_sums,
+)
+from models.quantizers import Rounding, requantized_levels, round_ste, top_level, weight_levels
 
+MOST_BIAS = 2**30
+"""Integer biases stay below it, so that kernels add them to their sums in 32 bits."""
 MOST_SATURATED = 1e-3
 """Share of sums that may lie beyond 8 bits before QuantConvAvgPool2d doubles its unit."""
 
@@ -57,7 +69,7 @@ class _Quantized(nn.Module):
             gain, offset = affine(self.norm)
             sign = torch.where(gain < 0, -1.0, 1.0)
             per_unit = (gain.abs() * unit).clamp(min=torch.finfo(torch.float32).tiny)
-            bias = torch.round(offset / per_unit).clamp(-(2**31) + 1, 2**31 - 1)
+            bias = torch.round(offset / per_unit).clamp(-MOST_BIAS, MOST_BIAS)
             flipped = weight * sign.float().view(-1, *[1] * (weight.dim() - 1))
             return flipped, (per_unit * top).float(), bias
 
@@ -122,6 +134,24 @@ class QuantConv2d(_Quantized):
             in_bits=self.in_bits,
             output=output,
         )
+
+
+class FineConv2d(QuantConv2d):
+    """A first layer in full precision that every library computes alike: levels of 8 bits times weights of about 11.
+
+    Behind a float convolution two libraries round about one value in a million to different levels, each of which
+    changes the answer. Here the weights of a filter are integers with the smallest unit that keeps its sums below 2^24,
+    where float32 is exact.
+    """
+
+    def __init__(self, channels: int, filters: int, kernel: int, *, stride: int, out_bits: int) -> None:
+        super().__init__(channels, filters, kernel, stride=stride, weight_bits=WIDE_BITS, in_bits=8, out_bits=out_bits)
+
+    def _levels_and_unit(self, rounding: Rounding) -> tuple[Tensor, Tensor]:
+        top, rounded_up = top_level(self.in_bits), self.weight[0].numel() / 2
+        largest = self.weight.detach().abs().flatten(1).sum(dim=1).clamp(min=torch.finfo(torch.float32).tiny)
+        scale = largest / ((EXACT_FLOAT32_SUMS - 1) / top - rounded_up)
+        return round_ste(self.weight / scale.view(-1, 1, 1, 1), rounding), scale.double() / top
 
 
 class QuantConvAvgPool2d(QuantConv2d):

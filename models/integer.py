@@ -11,6 +11,9 @@ from models.quantizers import Rounding, activation_levels, requantized_levels, t
 EXACT_FLOAT32_SUMS = 2**24
 """Integer sums below this are exact in float32, whatever the order they are added in."""
 
+WIDE_BITS = 16
+"""Weights of more than 8 bits, which integer kernels do not take: float32 computes their sums, exactly."""
+
 Grid = Literal["odd", "symmetric"]
 """Weight levels of k bits: `odd`, DoReFa's 2q - n with q in 0..n, n = 2^k - 1; `symmetric`, -m..m, m = 2^(k-1) - 1."""
 

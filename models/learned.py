@@ -15,6 +15,8 @@ from models.quantizers import requantized_levels, round_ste, top_level
 BRANCH = Output(8, signed=True)
 """What the branches of a residual block give before they are added."""
 SMALLEST_SCALE = 1e-8
+MOST_BIAS = 2**30
+"""Integer biases stay below it, so that kernels add them to their sums in 32 bits."""
 
 
 class Scale(nn.Module):
@@ -62,7 +64,7 @@ class _Learned(nn.Module):
         scale = self.log_weight_scale.exp()
         weight = weight_levels(self.weight, scale, self.weight_bits)
         unit = scale * self.in_scale()
-        bias = round_ste(self.bias / unit)
+        bias = round_ste((self.bias / unit).clamp(-MOST_BIAS, MOST_BIAS))
         return weight, bias, unit if self.out_scale is None else unit * self._per_unit / self.out_scale()
 
     def _finished(self, sums: Tensor, bias: Tensor, multiplier: Tensor) -> Tensor:

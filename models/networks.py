@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from models.dorefa import QuantConv2d, QuantConvAvgPool2d, QuantLinear
+from models.dorefa import FineConv2d, QuantConv2d, QuantConvAvgPool2d, QuantLinear
 from models.integer import QuantizeInput
 from models.precision import Precision
 from models.quantization import quantized
@@ -79,15 +79,16 @@ def alex_net(precision: Precision, classes: int = 1000) -> nn.Sequential:
 
     Conv 12x12/4 96; conv 5x5 256 in 2 groups, pool; conv 3x3 384, pool; conv 3x3 384 in 2 groups; conv 3x3 256 in 2
     groups, pool; fully connected 4096, 4096 and 1000; batch norm behind all but the first and the last, which stay in
-    full precision. Pools are 3/2, padded as TensorFlow's SAME is, the last one not at all.
+    full precision: the first as FineConv2d, on 8-bit pixels. Pools are 3/2, padded as TensorFlow's SAME is, the last
+    one not at all.
     """
     pools = [nn.MaxPool2d(3, 2, ceil_mode=True), nn.MaxPool2d(3, 2, padding=1), nn.MaxPool2d(3, 2)]
-    first, last = nn.Conv2d(3, 96, 12, stride=4, bias=False), nn.Linear(4096, classes, bias=False)
+    last = nn.Linear(4096, classes, bias=False)
     if precision.is_float:
         relu = nn.ReLU()
         conv = partial(nn.Conv2d, bias=False)
         return nn.Sequential(
-            first, relu,
+            conv(3, 96, 12, stride=4), relu,
             conv(96, 256, 5, padding=2, groups=2), nn.BatchNorm2d(256), relu, pools[0],
             conv(256, 384, 3, padding=1), nn.BatchNorm2d(384), relu, pools[1],
             conv(384, 384, 3, padding=1, groups=2), nn.BatchNorm2d(384), relu,
@@ -101,7 +102,7 @@ def alex_net(precision: Precision, classes: int = 1000) -> nn.Sequential:
     quant_conv = partial(QuantConv2d, weight_bits=w, in_bits=a, out_bits=a, batch_norm=True)
     full = partial(QuantLinear, weight_bits=w, in_bits=a, batch_norm=True)
     return nn.Sequential(
-        first, QuantizeInput(a),
+        QuantizeInput(8), FineConv2d(3, 96, 12, stride=4, out_bits=a),
         quant_conv(96, 256, 5, padding=2, groups=2), pools[0],
         quant_conv(256, 384, 3, padding=1), pools[1],
         quant_conv(384, 384, 3, padding=1, groups=2),
