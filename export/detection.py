@@ -1,5 +1,6 @@
 """The detection threshold: chosen on clean validation images, asked of the served graphs."""
 
+import json
 import os
 from pathlib import Path
 
@@ -71,11 +72,13 @@ def add_detection(folder: Path, validation: Examples, score: ScoreName = DEFAULT
         ensemble.close()
     if detection is None:
         raise InvalidValue(f"{folder}: expected several members, whose disagreement can be scored, got one")
-    manifest = bundle.manifest.model_copy(update={"detection": detection})
+    # The document itself, not what was read from it: fields that it leaves to their defaults stay out.
+    document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    document["detection"] = detection.model_dump(mode="json")
     written = folder / f".{MANIFEST}.new"
-    written.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    written.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(written, folder / MANIFEST)
-    return manifest
+    return bundle.manifest.model_copy(update={"detection": detection})
 
 
 def _scores(ensemble: Ensemble, scorer: Scorer, validation: Examples) -> NDArray[np.float64]:

@@ -110,6 +110,9 @@ def test_many_images_are_drawn_from_the_whole_split(monkeypatch: pytest.MonkeyPa
 
 def test_only_the_detection_of_a_bundle_changes(toy_copy: Path, validation: Split) -> None:
     files = {path.name: path.read_bytes() for path in toy_copy.iterdir()}
+    document = json.loads(files[MANIFEST]) | {"description": "Größe"}
+    del document["clean_accuracy"]  # as an older bundle's, which knows less
+    (toy_copy / MANIFEST).write_text(json.dumps(document), encoding="utf-8")
     before = load_bundle(toy_copy).manifest
     after = add_detection(toy_copy, validation)
     assert load_bundle(toy_copy, gradients=True).manifest == after
@@ -117,6 +120,8 @@ def test_only_the_detection_of_a_bundle_changes(toy_copy: Path, validation: Spli
     assert after.model_copy(update={"detection": None}) == before
     assert {path.name for path in toy_copy.iterdir()} == files.keys()
     assert all(path.read_bytes() == files[path.name] for path in toy_copy.iterdir() if path.name != MANIFEST)
+    assert after.detection.model_dump(mode="json") == json.loads((toy_copy / MANIFEST).read_text())["detection"]
+    assert json.loads((toy_copy / MANIFEST).read_text()) | {"detection": None} == document
     assert add_detection(toy_copy, validation) == after
 
 
