@@ -1,6 +1,6 @@
 """Convolutions and linear layers over integer levels as ONNX Runtime's integer kernels, or as exact float sums."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from export.packing import packed_levels
 from models.integer import IntegerConv2d, IntegerLinear, Output
 
 Product = IntegerConv2d | IntegerLinear
+FEWEST_APART = 16
+"""Channels of a group from which on each group is a convolution of its own."""
 SIGNED_ZERO = 128
 """The zero point of signed levels."""
 
@@ -66,15 +68,11 @@ def integer_product(stored: Stored, graph: GraphBuilder, x: str, zero: int | Non
     Floats only of a matrix product.
     """
     layer, shape = stored.layer, out_shape(stored.layer, graph.shape_of(x))
-    one, x_zero = graph.constant(1, np.float32), graph.constant(graph.zero_point_of(x) or 0, np.uint8)
-    # Not shared: ONNX Runtime rewrites zero points in place where it wants u8 x u8 kernels.
-    w_zero = graph.constant(np.zeros(layer.multiplier.shape), np.int8, shared=False)
     if not covering(layer, graph.shape_of(x)):
-        assert isinstance(layer, IntegerConv2d) and zero is not None
-        inputs = [x, one, x_zero, stored.weight, stored.multiplier, w_zero, one, graph.constant(zero, np.uint8)]
-        attributes = window_of(layer).attributes(graph.shape_of(x))
-        bias = [stored.bias] if stored.bias else []
-        return graph.node("QLinearConv", *inputs, *bias, shape=shape, zero_point=zero, **attributes)
+        assert zero is not None
+        return _convolution(stored, graph, x, zero)
+    one, x_zero = graph.constant(1, np.float32), graph.constant(graph.zero_point_of(x) or 0, np.uint8)
+    w_zero = weight_zero(graph, layer.multiplier.shape)
     flat, rows = flattened(graph, x), stored.weight
     if isinstance(layer, IntegerConv2d):
         rows = graph.node("Flatten", rows)
@@ -83,6 +81,40 @@ def integer_product(stored: Stored, graph: GraphBuilder, x: str, zero: int | Non
     flat_shape = shape[:1]
     y = graph.node("QGemm", *inputs, *finish, domain=CONTRIB, transB=1, shape=flat_shape, zero_point=zero)
     return reshaped(graph, y, shape)
+
+
+def _convolution(stored: Stored, graph: GraphBuilder, x: str, zero: int) -> str:
+    """QLinearConv; large groups one by one, because its fastest kernel knows no groups."""
+    layer = stored.layer
+    assert isinstance(layer, IntegerConv2d)
+    shape, parts = graph.shape_of(x), layer.groups
+    filters, channels = len(layer.weight) // parts, shape[0] // parts
+    apart = parts > 1 and channels >= FEWEST_APART
+    window = replace(window_of(layer), groups=1) if apart else window_of(layer)
+    one, x_zero = graph.constant(1, np.float32), graph.constant(graph.zero_point_of(x) or 0, np.uint8)
+    outputs = []
+    for index in range(parts if apart else 1):
+
+        def part(value: str, axis: int, size: int, index: int = index) -> str:
+            if not apart:
+                return value
+            limits = ([index * size], [(index + 1) * size], [axis])
+            return graph.node("Slice", value, *(graph.constant(limit, np.int64) for limit in limits))
+
+        multiplier = part(stored.multiplier, 0, filters) if layer.multiplier.dim() else stored.multiplier
+        w_zero = weight_zero(graph, (filters if apart else len(layer.weight),) * layer.multiplier.dim())
+        bias = [part(stored.bias, 0, filters)] if stored.bias else []
+        inputs = (part(x, 1, channels), one, x_zero, part(stored.weight, 0, filters), multiplier, w_zero)
+        finish = (one, graph.constant(zero, np.uint8), *bias)
+        out = out_shape(layer, shape)
+        y = graph.node("QLinearConv", *inputs, *finish, shape=out, zero_point=zero, **window.attributes(shape))
+        outputs.append(y)
+    return outputs[0] if not apart else graph.node("Concat", *outputs, axis=1, shape=out, zero_point=zero)
+
+
+def weight_zero(graph: GraphBuilder, shape: Shape) -> str:
+    """Zero points of weights. Not shared: ONNX Runtime rewrites them in place where it wants u8 x u8 kernels."""
+    return graph.constant(np.zeros(shape), np.int8, shared=False)
 
 
 def exact_sums(stored: Stored, graph: GraphBuilder, x: str) -> str:
