@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from robustness.goals import ANY_OTHER, Goals, as_asked
 from robustness.loss_names import ALONE, make_loss
 from robustness.losses import Cotangents, Logits, Loss, Values
 from robustness.norms import NORMS
-from robustness.report import Share
 from robustness.score_gradients import score_cotangents
+from robustness.share import Share
 from robustness.victim import Array, Victim
 from runtime.detection import Floats, Scorer
 from runtime.errors import InvalidValue
@@ -27,7 +28,9 @@ from runtime.prediction import Prediction
 from runtime.vote import NO_VOTE
 
 VOTE_LOSS = "joint_margin"
-LAMBDAS = (0.0, 0.3, 1.0, 3.0)
+EVADING_LOSSES = (VOTE_LOSS, "targeted_log_probability")
+"""The second draws all members to the class, and not just as many as a majority needs: it hides better."""
+LAMBDAS = (0.0, 0.3, 1.0)
 CHUNK = 64
 """Images attacked together."""
 
@@ -95,7 +98,7 @@ class DetectorUnderAttack:
             start = ball.project(images + ball.norm.random(images.shape, ball.eps, generator))
         loss = make_loss(f"{ALONE}{self._attacked_alone}", self.victim).loss
         goals = as_asked(labels, np.full(len(labels), ANY_OTHER))
-        *_, (_, last) = self._trajectory(start, ball, goals, loss)
+        *_, last = self._trajectory(start, ball, goals, loss)
         turned = np.flatnonzero(last.verdict != labels)
         return Turned(turned, self._scores(last)[turned])
 
@@ -111,10 +114,10 @@ class DetectorUnderAttack:
         return Turned(np.array(list(found)), self._scores(prediction)), found
 
     def detector_aware(self, images: Array, labels: Labels, found: dict[int, Array]) -> Turned:
-        """From the images that turn the vote on: climb joint margin + lambda (threshold - score), for several lambdas.
+        """From the images that turn the vote on: climb a loss of the vote + lambda (threshold - score), for several.
 
-        The gradients of both are scaled to a largest entry of 1 before they are added. Of each image the lowest score
-        of any iterate that turns the vote is kept. An image whose vote cannot be turned is none for this attacker.
+        The gradients of the two are scaled to a largest entry of 1 before they are added. Of each image the lowest
+        score of any iterate that turns the vote is kept. An image whose vote is not turned is none for this attacker.
         """
         source = np.array(list(found), dtype=np.intp)
         best = np.full(len(source), np.inf)
@@ -124,32 +127,32 @@ class DetectorUnderAttack:
         ball = Ball(NORMS[self.schedule.norm], self.schedule.eps, images[source])
         verdict = self.victim.predict(start).verdict
         goals = Goals(np.arange(len(source)), labels[source], np.where(verdict == NO_VOTE, ANY_OTHER, verdict))
-        for weight in self.lambdas:
-            for _, prediction in self._trajectory(start, ball, goals, self._evading(weight)):
+        for vote_loss, weight in product(EVADING_LOSSES, self.lambdas):
+            for prediction in self._trajectory(start, ball, goals, self._evading(vote_loss, weight)):
                 scores = np.where(prediction.verdict != goals.label, self._scores(prediction), np.inf)
                 best = np.minimum(best, scores)
         return Turned(source, best)
 
-    def _evading(self, weight: float) -> Loss:
-        """Joint margin + weight (threshold - score), each gradient scaled to a largest entry of 1."""
-        joint = make_loss(VOTE_LOSS, self.victim).loss
+    def _evading(self, vote_loss: str, weight: float) -> Loss:
+        """Loss of the vote + weight (threshold - score), each gradient scaled to a largest entry of 1."""
+        turning = make_loss(vote_loss, self.victim).loss
 
         def loss(logits: Logits, goals: Goals) -> tuple[Values, Cotangents]:
-            values, cotangents = joint(logits, goals)
+            values, cotangents = turning(logits, goals)
             away = score_cotangents(self.detection.score, self.scorer, logits)
             hidden = self.detection.threshold - self.scorer.of_logits(logits)
             return values + weight * hidden, np.asarray(cotangents - weight * away, dtype=np.float32)
 
         return loss
 
-    def _trajectory(self, start: Array, ball: Ball, goals: Goals, loss: Loss) -> Iterator[tuple[Array, Prediction]]:
-        """Every iterate of a climb from `start`, the start included, and what the served graphs say of it."""
+    def _trajectory(self, start: Array, ball: Ball, goals: Goals, loss: Loss) -> Iterator[Prediction]:
+        """What the served graphs say of every iterate of a climb from `start`, the start included."""
         schedule = self.schedule
         stepper = STEPPERS[schedule.stepper](schedule.steps, schedule.step_size, schedule.decay)
         iterate = start
         for step in range(schedule.steps + 1):
             prediction = self.victim.predict(iterate)
-            yield iterate, prediction
+            yield prediction
             if step < schedule.steps:
                 values, cotangents = loss(prediction.logits, goals)
                 iterate = stepper.next(iterate, values, self.victim.gradient(iterate, cotangents), ball)
@@ -177,7 +180,7 @@ class DetectorUnderAttack:
             "unaware": {"loss": f"{ALONE}{self._attacked_alone}", "keeps": "last iterate"},
             "vote-aware": {"loss": VOTE_LOSS, "most_classes": self.most_classes, "keeps": "first turned iterate"},
             "detector-aware": {
-                "loss": f"{VOTE_LOSS} + lambda (threshold - score)",
+                "losses": [f"{loss} + lambda (threshold - score)" for loss in EVADING_LOSSES],
                 "lambdas": list(self.lambdas),
                 "starts": "the vote-aware attacker's images",
                 "keeps": "turned iterate of lowest score",
