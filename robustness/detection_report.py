@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from robustness.report import Part, Share
+from robustness.share import Part, Share
 from runtime.manifest import ScoreName
 
 Attacker = Literal["unaware", "vote-aware", "detector-aware"]
