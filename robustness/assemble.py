@@ -29,9 +29,10 @@ from robustness.report import (
     Picture,
     Report,
     Run,
-    Share,
 )
-from robustness.soundness import known, plant, zero_gradients
+from robustness.report_html import PAGE, page
+from robustness.share import Share
+from robustness.soundness import known, plant, shortest, zero_gradients
 from robustness.suites import CHECK_IMAGES, ITERATIVE, MORE_STEPS, ONE_STEP, QUERIES, unit
 from robustness.victim import Array, Victim
 from robustness.worker import judge
@@ -53,7 +54,7 @@ class Sitting:
 
 
 def write_report(plan: Plan, ledgers: Sequence[Ledger], victim: Victim, sitting: Sitting, out: Path) -> Report:
-    """Write `adversarial.npz` and `report.json` to the folder `out`, and give back the report.
+    """Write `adversarial.npz`, `report.json` and `report.html` to the folder `out`, and give back the report.
 
     `victim` is asked to confirm every adversarial image, read back from the file.
     """
@@ -63,6 +64,7 @@ def write_report(plan: Plan, ledgers: Sequence[Ledger], victim: Victim, sitting:
     confirmed = confirm(victim, plan, out / ADVERSARIAL)
     report = assemble(findings, victim, confirmed, sitting, [_file(out / ADVERSARIAL)])
     write_aside(out / REPORT, report.model_dump_json(indent=1).encode())
+    write_aside(out / PAGE, page(report).encode())
     return report
 
 
@@ -71,6 +73,9 @@ def assemble(findings: Findings, victim: Victim, confirmed: Share, sitting: Sitt
     plan = findings.plan
     zero = zero_gradients(victim, plan.drawn.images[:CHECK_IMAGES], plan.drawn.labels[:CHECK_IMAGES])
     checks = run_checks(_evidence(findings, victim, confirmed, zero))
+    kept = findings.kept
+    share = shortest(victim, plan.drawn.images[kept], findings.smallest[kept], plan.drawn.labels[kept])
+    size = findings.size[kept] * share
     failed = [check.name for check in checks if not check.passed]
     return Report(
         trustworthy=not failed,
@@ -93,10 +98,10 @@ def assemble(findings: Findings, victim: Victim, confirmed: Share, sitting: Sitt
         transfer=tables.transfer(findings),
         curve=tables.curve(findings),
         classes=tables.class_rows(findings),
-        sizes=tables.sizes(findings),
+        sizes=tables.sizes(findings, size),
         paper=tables.paper_table(findings),
         checks=checks,
-        per_image=tables.image_rows(findings),
+        per_image=tables.image_rows(findings, size),
         gallery=_gallery(findings),
         files=files,
     )

@@ -7,7 +7,8 @@ from itertools import pairwise
 import numpy as np
 
 from robustness.ledger import Flags
-from robustness.report import Check, Share
+from robustness.report import Check
+from robustness.share import Share
 
 SLACK = 0.02
 """The share of images by which random starts may let a longer or wider attack be the weaker one."""

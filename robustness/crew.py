@@ -1,6 +1,8 @@
 """A crew: the workers that run an evaluation's tasks, in this process, in processes beside it, or on a Ray cluster."""
 
+import importlib
 import multiprocessing
+import os
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Any, Protocol
@@ -64,12 +66,14 @@ class RayCluster:
     def __init__(self, bundle: Bundle, address: str, size: int | None = None) -> None:
         """`address` is Ray's own, such as `auto`, `local` or `ray://host:10001`. Raises InvalidValue without Ray."""
         try:
-            import ray
+            ray: Any = importlib.import_module("ray")
         except ImportError as error:
             raise InvalidValue('ray: needs the package ray: pip install -e ".[ray]"') from error
-        self._ray: Any = ray
-        ray.init(address=address, log_to_driver=False, ignore_reinit_error=True)
-        self.size = size or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+        self._ray = ray
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told that this ran
+        options = {"include_dashboard": False} if address == "local" else {}
+        ray.init(address=address, log_to_driver=False, ignore_reinit_error=True, **options)
+        self.size = size or max(1, int(ray.cluster_resources().get("CPU", 1)))
         actor, shared = ray.remote(num_cpus=1)(Worker), ray.put(bundle)
         self._actors: list[Any] = [actor.remote(shared) for _ in range(self.size)]
         self._busy = [0] * self.size

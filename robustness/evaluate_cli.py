@@ -1,5 +1,6 @@
 """Command line of an evaluation: `empir evaluate`."""
 
+import os
 import shutil
 import sys
 import time
@@ -21,7 +22,9 @@ from robustness.image_sets import BadImages, ImageSet, draw, open_images
 from robustness.journal import Journal, write_aside
 from robustness.norms import NORMS, NormName
 from robustness.parameters import number
-from robustness.report import ADVERSARIAL, REPORT, Report, Share
+from robustness.report import ADVERSARIAL, REPORT, Report
+from robustness.report_html import PAGE
+from robustness.share import Share
 from robustness.suites import SUITES, Target, make_suite, suite_eps
 from robustness.victim import Victim
 from runtime.bundle import MANIFEST, Bundle
@@ -76,7 +79,7 @@ def evaluate_command(
     """Measure how robust BUNDLE is: every attack of a suite on n test images, and checks that the attacks work.
 
     Every finished attack is saved beside --out, in FOLDER.work: after an interruption the same command goes on there.
-    Writes report.json and adversarial.npz, the smallest adversarial image found of each that fell.
+    Writes report.json, its page report.html, and adversarial.npz, the smallest adversarial image of each that fell.
 
     \b
     Examples:
@@ -85,6 +88,8 @@ def evaluate_command(
       empir evaluate cifar10 --suite autoattack --eps 8/255 --n 500 --workers 2
     """
     console = Console(stderr=True)
+    # Each worker has one thread; torch, which AutoAttack needs, reads this when it is loaded.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         opened = open_bundle(bundles, bundle, gradients=True)
         manifest = opened.manifest
@@ -171,7 +176,7 @@ def _refuse_to_overwrite(out: Path, force: bool) -> None:
         return
     if not force:
         raise InvalidValue(f"{out / REPORT}: there is a report already; expected --force, or another --out")
-    for name in (REPORT, ADVERSARIAL):
+    for name in (REPORT, PAGE, ADVERSARIAL):
         (out / name).unlink(missing_ok=True)
     shutil.rmtree(_work(out), ignore_errors=True)
 

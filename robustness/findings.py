@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from robustness.evaluate import Plan
 from robustness.ledger import STANDS, TOLERANCE, Flags, Ledger, Row
-from robustness.report import VOTE, Outcome, Share
+from robustness.report import VOTE, Outcome
+from robustness.share import Share
 from robustness.steps import Step
 from robustness.victim import Array
 

@@ -119,7 +119,7 @@ class FolderSet:
     manifest: Manifest
 
     def pixels(self, indices: Indices) -> Array:
-        return np.stack([self._decode(self.files[index]) for index in indices.tolist()])
+        return np.concatenate([self._decode(self.files[index]) for index in indices.tolist()])
 
     def _decode(self, path: Path) -> Array:
         try:

@@ -86,14 +86,27 @@ def _aside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}")
 
 
-def _refuse_another(path: Path, there: dict[str, Any], asked: dict[str, Any]) -> None:
-    for key in [*asked, *there]:
-        if there.get(key) != asked.get(key):
-            what = f"{_short(there.get(key))} there, {_short(asked.get(key))} asked for"
-            raise OtherRun(
-                f"{path}: belongs to another evaluation: {key} is {what}; "
-                "expected the same parameters and bundle, another --out, or this folder removed"
-            )
+def _refuse_another(path: Path, there: Any, asked: Any) -> None:
+    difference = _difference("", there, asked)
+    if difference is not None:
+        raise OtherRun(
+            f"{path}: belongs to another evaluation: {difference}; "
+            "expected the same parameters and bundle, another --out, or this folder removed"
+        )
+
+
+def _difference(where: str, there: Any, asked: Any) -> str | None:
+    """The first place at which they differ, and how."""
+    if there == asked:
+        return None
+    if isinstance(there, dict) and isinstance(asked, dict):
+        dot = f"{where}." if where else ""
+        parts = [(f"{dot}{key}", there.get(key), asked.get(key)) for key in [*asked, *there]]
+        return next(each for part in parts if (each := _difference(*part)) is not None)
+    if isinstance(there, list) and isinstance(asked, list) and len(there) == len(asked):
+        parts = [(f"{where}[{place}]", *pair) for place, pair in enumerate(zip(there, asked, strict=True))]
+        return next(each for part in parts if (each := _difference(*part)) is not None)
+    return f"{where} is {_short(there)} there, {_short(asked)} asked for"
 
 
 def _short(value: Any) -> str:

@@ -60,9 +60,14 @@ class Ledger:
         self.shown = np.zeros_like(self.fooled)
 
     def given(self, step: Step, offset: int) -> NDArray[np.intp]:
-        """The images that a step runs on; `offset` is how many images there are in the chunks before."""
+        """The images that a step runs on; `offset` is how many images there are in the chunks before.
+
+        In a cascade a member is spared only what attacks on itself have found, so that it has a figure of its own; the
+        vote is spared all that turns it, whatever it was made on.
+        """
         if step.cascade:
-            return np.flatnonzero(self.broken_by[self.targets.index(step.on)] == STANDS)
+            broken_by = self.broken_by if step.on == VOTE else self.broken_alone_by
+            return np.flatnonzero(broken_by[self.targets.index(step.on)] == STANDS)
         most = len(self.labels) if step.most is None else max(0, step.most - offset)
         return np.arange(len(self.labels))[:most]
 

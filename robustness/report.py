@@ -1,10 +1,12 @@
 """The report of an evaluation, `report.json`: how robust a bundle is, with every attack's parameters."""
 
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from robustness.wilson import wilson
+from robustness.detection_report import DetectionReport
+from robustness.overhead import OverheadReport
+from robustness.share import Part, Share
 from runtime.manifest import Precision
 
 REPORT = "report.json"
@@ -14,28 +16,6 @@ VOTE = "vote"
 
 Outcome = Literal["wrong", "broken", "not_broken"]
 """Of an image: wrong before any attack, broken by one, or by none that was tried. Never `robust`."""
-
-
-class Part(BaseModel):
-    """Base of every part of a report: immutable, no unknown keys, no NaN."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Share(Part):
-    """`count` of `n` images, as a share in [0, 1], with its 95% interval (Wilson)."""
-
-    count: int
-    n: int
-    share: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, count: int, n: int) -> Self:
-        low, high = wilson(count, n)
-        share = count / n if n else 0.0
-        return cls(count=count, n=n, share=round(share, 6), low=round(low, 6), high=round(high, 6))
 
 
 class MemberIdentity(Part):
@@ -158,7 +138,7 @@ class ClassRow(Part):
 
 
 class Sizes(Part):
-    """Sizes of the smallest perturbations found, of the images broken, in the report's norm."""
+    """Sizes of the smallest perturbations known, `size` of the images broken, in the report's norm."""
 
     n: int
     quantiles: dict[str, float] = Field(description="`0.05`, `0.25`, `0.5`, `0.75`, `0.95`; none where none broke.")
@@ -175,7 +155,11 @@ class ImageRow(Part):
     outcome: Outcome
     broken_by: str | None = Field(description="The attack that broke it first; `clean` where it was wrong before.")
     verdict: int | None = Field(description="On the adversarial image kept.")
-    size: float | None = Field(description="Of the smallest perturbation found, in the report's norm.")
+    size: float | None = Field(
+        description="Of the smallest perturbation known, in the report's norm: on the way to the image kept, where the "
+        "verdict falls."
+    )
+    kept_size: float | None = Field(description="Of the adversarial image kept, as an attack found it.")
     smallest_by: str | None = Field(description="The attack that found it.")
 
 
@@ -256,6 +240,8 @@ class Report(Part):
     classes: list[ClassRow]
     sizes: Sizes
     paper: Paper | None
+    detection: DetectionReport | None = Field(None, description="Null where it was not measured.")
+    overhead: OverheadReport | None = Field(None, description="Null where it was not measured.")
     checks: list[Check]
     per_image: list[ImageRow]
     gallery: list[Picture]

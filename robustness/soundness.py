@@ -6,12 +6,14 @@ from robustness.attacks.attack import Labels
 from robustness.attacks.registry import Settings, make_attack
 from robustness.ledger import STANDS
 from robustness.norms import NORMS, NormName
-from robustness.report import Share
+from robustness.share import Share
 from robustness.victim import Array, Victim
+from robustness.worker import judge
 
 SWEEPS, POINTS = 2, 32
 """The line from a clean to an adversarial image is searched for the border so often, at so many points."""
 PLANT_STEPS = 20
+HALVINGS = 8
 
 
 def zero_gradients(victim: Victim, images: Array, labels: Labels) -> dict[str, Share]:
@@ -59,6 +61,20 @@ def _border(victim: Victim, image: Array, adversarial: Array, label: int) -> tup
             break
         image, adversarial = way[first - 1], way[first]
     return image, adversarial
+
+
+def shortest(victim: Victim, images: Array, adversarial: Array, labels: Labels) -> Array:
+    """The share [K] of the way from `images` [K, C, H, W] to `adversarial` at which the verdict falls, by bisection.
+
+    Somewhere on the way it does; a smaller share may exist, and so may a smaller change in another direction.
+    """
+    low, high = np.zeros(len(images), np.float32), np.ones(len(images), np.float32)
+    for _ in range(HALVINGS if len(images) else 0):
+        middle = (low + high) / 2
+        way = (images + middle.reshape(-1, 1, 1, 1) * (adversarial - images)).clip(0, 1)
+        wrong = judge(victim, way).wrong(labels)[0]
+        low, high = np.where(wrong, low, middle), np.where(wrong, middle, high)
+    return high
 
 
 def known(size: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]", smallest_by: Labels, most: int) -> list[int]:

@@ -85,7 +85,7 @@ def build(step: Step) -> Attack:
     if step.attack == "square":
         return Square(settings.norm, settings.eps, queries=settings.steps or QUERIES)
     if step.attack == "hopskipjump":
-        return HopSkipJump(settings.norm, settings.eps, steps=settings.steps or QUERIES // 100, queries=50, starts=20)
+        return HopSkipJump(settings.norm, settings.eps, queries=settings.steps or QUERIES, first_queries=50, starts=20)
     return make_attack(step.attack, step.settings)
 
 
@@ -99,9 +99,7 @@ def _reference(step: Step) -> Attack:
     try:
         from robustness.reference import VERSIONS, AutoAttack  # needs torch: only where it is asked for
     except ImportError as error:
-        raise InvalidValue(
-            f'suite: AutoAttack needs the package {error.name}: pip install -e ".[reference]"'
-        ) from error
+        raise InvalidValue(f'suite: AutoAttack needs the package {error.name}: pip install -e ".[evaluate]"') from error
     name = next(name for name in VERSIONS["standard"] if name == step.attack.removeprefix(REFERENCE))
     return AutoAttack(name, step.settings.norm, step.settings.eps)
 

@@ -65,7 +65,7 @@ def adaptive(target: Target) -> Iterator[Step]:
     yield Step("pgd-joint_margin", target.settings(50), note="fixed steps of 2.5 eps / steps")
     yield Step("pgd-mean_probability", target.settings(100), note="as the literature attacked EMPIR")
     yield Step("square", target.settings(1000), note="asks for the members' outputs only")
-    yield Step("hopskipjump", target.settings(5), note="asks for the verdict only")
+    yield Step("hopskipjump", target.settings(1000), note="asks for the verdict only")
 
 
 def alone(member: str, target: Target) -> Iterator[Step]:
@@ -149,7 +149,7 @@ def eps_grid(target: Target) -> list[float]:
     """
     spec = target.manifest.input
     largest = NORMS[target.norm].largest((spec.channels, spec.height, spec.width))
-    grid = [target.eps * times for times in (0.25, 0.5, 0.75, 1, 1.5, 2, 4)]
+    grid = [round(target.eps * times, 9) for times in (0.25, 0.5, 0.75, 1, 1.5, 2, 4)]
     return [*(eps for eps in grid if eps < largest), largest]
 
 

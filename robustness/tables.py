@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robustness import paper
 from robustness.findings import Findings
@@ -17,15 +18,17 @@ from robustness.report import (
     MemberRow,
     Paper,
     PaperRow,
-    Share,
     Sizes,
     Transfer,
 )
+from robustness.share import Share
 from robustness.steps import CLEAN, PAPER, Step, build, parameters_of
 from robustness.suites import CURVE_IMAGES, Target, curve_label, eps_grid
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BINS = 20
+
+Values = NDArray[np.float64]
 
 
 def attack_rows(findings: Findings) -> list[AttackRow]:
@@ -160,15 +163,18 @@ def class_rows(findings: Findings) -> list[ClassRow]:
     return rows
 
 
-def sizes(findings: Findings) -> Sizes:
-    size = findings.size[findings.kept]
+def sizes(findings: Findings, shortest: Values) -> Sizes:
+    """`shortest` [K]: for the images kept, the size at which the verdict falls."""
+    size = shortest
     counts, edges = np.histogram(size, bins=BINS, range=(0, findings.plan.eps))
     quantiles = {f"{q:g}": round(float(np.quantile(size, q)), 6) for q in QUANTILES} if len(size) else {}
     return Sizes(n=len(size), quantiles=quantiles, edges=edges.round(6).tolist(), counts=counts.tolist())
 
 
-def image_rows(findings: Findings) -> list[ImageRow]:
-    drawn, steps, kept = findings.plan.drawn, findings.plan.steps, set(findings.kept.tolist())
+def image_rows(findings: Findings, shortest: Values) -> list[ImageRow]:
+    """`shortest` as in `sizes`."""
+    drawn, steps = findings.plan.drawn, findings.plan.steps
+    kept = dict(zip(findings.kept.tolist(), shortest.tolist(), strict=True))
     rows = []
     for image in range(findings.n):
         broken_by = int(findings.broken_by[0, image])
@@ -180,7 +186,8 @@ def image_rows(findings: Findings) -> list[ImageRow]:
                 outcome=findings.outcome(image),
                 broken_by=None if broken_by == STANDS else steps[broken_by].name,
                 verdict=int(findings.verdict[image]) if image in kept else None,
-                size=round(float(findings.size[image]), 6) if image in kept else None,
+                size=round(kept[image], 6) if image in kept else None,
+                kept_size=round(float(findings.size[image]), 6) if image in kept else None,
                 smallest_by=steps[findings.smallest_by[image]].name if image in kept else None,
             )
         )
