@@ -10,6 +10,9 @@ from export.geometry import Window
 from export.graph import GraphBuilder, Shape
 from export.products import reshaped
 
+FEWEST_CHANNELS = 8
+"""A plain convolution computes 16 channels at once: for fewer, the transposed one has less to do."""
+
 Backward = Callable[[str], str]
 """From the gradient with respect to a layer's output to that with respect to its input."""
 
@@ -25,7 +28,7 @@ def transposed_convolution(graph: GraphBuilder, window: Window, shape: Shape, we
     if window.covers(shape):
         rows = graph.node("Flatten", weight)
         return lambda dy: reshaped(graph, graph.node("MatMul", graph.node("Flatten", dy), rows), shape)
-    if window.stride == 1 and window.padding < window.kernel:
+    if window.stride == 1 and window.padding < window.kernel and like.shape[1] >= FEWEST_CHANNELS:
         flipped = _flipped(graph, weight, window.groups, tuple(like.shape))
         mirrored = Window(window.kernel, 1, window.kernel - 1 - window.padding, window.groups)
         attributes = mirrored.attributes((like.shape[0], *window.counts(shape)))
