@@ -141,13 +141,17 @@ def _free_batch(model: onnx.ModelProto) -> None:
             value.type.tensor_type.shape.dim[0].Clear()
             value.type.tensor_type.shape.dim[0].dim_param = "N"
     del model.graph.value_info[:]
-    targets = {node.input[1] for node in model.graph.node if node.op_type == "Reshape"}
-    for tensor in model.graph.initializer:
-        if batch and tensor.name in targets:
-            target = numpy_helper.to_array(tensor).copy()
-            if target.size > 1 and target[0] == batch:
-                target[0] = 0
-                tensor.CopyFrom(numpy_helper.from_array(target, tensor.name))
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if not batch or node.op_type != "Reshape" or node.input[1] not in stored:
+            continue
+        target = numpy_helper.to_array(stored[node.input[1]]).copy()
+        if target.size > 1 and target[0] == batch:
+            target[0] = 0 if -1 in target else -1
+            name = f"{node.output[0]}_free"
+            model.graph.initializer.append(numpy_helper.from_array(target, name))
+            node.input[1] = name
+            del node.attribute[:]  # allowzero, with which 0 would not be a copy
 
 
 def _drop_softmax(model: onnx.ModelProto) -> bool:
@@ -165,7 +169,8 @@ def _attach(model: onnx.ModelProto, preprocessing: Preprocessing, channels: int)
     """Call the input `image` and let the graph begin with factor x image + shift, if that changes anything."""
     factor, shift = preprocessing.affine(channels)
     old = model.graph.input[0].name
-    _rename(model, "image", "image_of_model") if old != "image" else None
+    if old != "image":
+        _rename(model, "image", "image_of_model")
     steps: list[onnx.NodeProto] = []
     source = "image"
     for op, values, neutral in (("Mul", factor, 1), ("Add", shift, 0)):
@@ -210,7 +215,10 @@ def _compare(
     """Run both on a batch of two random images; the number of classes. Raises QuantizationError if they differ."""
     images = np.random.default_rng(0).random((2, *shape), dtype=np.float32)
     factor, shift = preprocessing.affine(shape[0])
-    found = _run(path, model, images)
+    try:
+        found = _run(path, model, images)
+    except QuantizationError as failure:
+        raise QuantizationError(f"{failure}. If its batch axis is fixed, export it with a free one") from failure
     batch = original.graph.input[0].type.tensor_type.shape.dim[0].dim_value or 1
     wanted = np.concatenate(
         [_run(path, original, np.repeat(image[None] * factor + shift, batch, axis=0))[:1] for image in images]

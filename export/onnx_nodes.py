@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 
 Values = NDArray[Any]
 CHUNK = 16
-"""Images that one node is given at once, so that what it needs beside its result stays small."""
+"""Images that a convolution is given at once, so that what it needs beside its result stays small."""
 
 
 class OnnxGraph:
@@ -23,6 +23,7 @@ class OnnxGraph:
         self.nodes: list[onnx.NodeProto] = list(model.graph.node)
         self.input: str = model.graph.input[0].name
         self.output: str = model.graph.output[0].name
+        self.floats = _float_values(model)
         self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
         for index, node in enumerate(self.nodes):
             node.name = node.name or f"{node.op_type}_{index}"
@@ -30,6 +31,10 @@ class OnnxGraph:
     def variables(self, node: onnx.NodeProto) -> list[str]:
         """The node's inputs that depend on the image."""
         return [name for name in node.input if name and name not in self.constants]
+
+    def float_variables(self, node: onnx.NodeProto) -> list[str]:
+        """Those of `variables` that are float32, which shapes and indices are not."""
+        return [name for name in self.variables(node) if name in self.floats]
 
     def consumers(self, value: str) -> list[onnx.NodeProto]:
         return [node for node in self.nodes if value in node.input]
@@ -43,12 +48,12 @@ class OnnxGraph:
     def run(self, node: onnx.NodeProto, values: Mapping[str, Values], replaced: Mapping[str, Values]) -> list[Values]:
         """The node's outputs [N, ...] for its inputs [N, ...]; `replaced` constants come instead of the graph's."""
         session = self._session(node, values, replaced)
-        names = [name for name in dict.fromkeys(self.variables(node)) if name in values]
-        count = len(values[names[0]])
-        parts = [
-            session.run(None, {name: values[name][start : start + CHUNK] for name in names})
-            for start in range(0, count, CHUNK)
-        ]
+        names = list(dict.fromkeys(self.variables(node)))
+        if node.op_type != "Conv":  # only of a convolution is it certain that the first axis is the batch
+            whole: list[Values] = session.run(None, {name: values[name] for name in names})
+            return whole
+        starts = range(0, len(values[names[0]]), CHUNK)
+        parts = [session.run(None, {name: values[name][start : start + CHUNK] for name in names}) for start in starts]
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
     def _session(
@@ -57,7 +62,7 @@ class OnnxGraph:
         constants = {name: self.constants[name] for name in node.input if name in self.constants} | dict(replaced)
         inputs = [
             helper.make_tensor_value_info(
-                name, helper.np_dtype_to_tensor_dtype(values[name].dtype), ["N", *values[name].shape[1:]]
+                name, helper.np_dtype_to_tensor_dtype(values[name].dtype), [None] * values[name].ndim
             )
             for name in dict.fromkeys(self.variables(node))
         ]
@@ -74,3 +79,9 @@ class OnnxGraph:
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
     """The node's attributes by name."""
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
+def _float_values(model: onnx.ModelProto) -> set[str]:
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    values = (*inferred.input, *inferred.value_info, *inferred.output)
+    return {value.name for value in values if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}

@@ -18,10 +18,11 @@ PASSING = frozenset({"Flatten", "MaxPool", "Reshape", "Squeeze", "Transpose", "U
 """Values that are only moved or chosen: the output is on the grid of the input."""
 # fmt: off
 FLOAT = frozenset({
-    "BatchNormalization", "Cast", "Clip", "Constant", "Div", "Dropout", "Elu", "Erf", "Exp", "Gather", "Gelu",
-    "HardSigmoid", "HardSwish", "Identity", "InstanceNormalization", "LayerNormalization", "Log", "LogSoftmax",
-    "Max", "Min", "Mish", "Neg", "Pad", "Pow", "PRelu", "ReduceMax", "ReduceMean", "ReduceSum", "Relu", "Selu",
-    "Shape", "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Sub", "Tanh"
+    "Abs", "BatchNormalization", "Cast", "Clip", "Constant", "ConstantOfShape", "Div", "Dropout", "Elu", "Equal",
+    "Erf", "Exp", "Expand", "Gather", "Gelu", "HardSigmoid", "HardSwish", "Identity", "InstanceNormalization",
+    "LayerNormalization", "Log", "LogSoftmax", "LpNormalization", "Max", "Min", "Mish", "Neg", "PRelu", "Pad",
+    "Pow", "Range", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceSum", "Relu", "Selu", "Shape", "Slice",
+    "Softmax", "Softplus", "Split", "Sqrt", "Sub", "Tanh", "Tile", "Where"
 })
 # fmt: on
 """Computed in float32, between integer layers; after a layer with weights, Clip and Relu disappear in its grid."""
@@ -37,14 +38,14 @@ def kind(graph: OnnxGraph, node: onnx.NodeProto) -> Kind:
     """What becomes of the node. Raises QuantizationError, naming operator and node, where there is no rule."""
     if weighted_layer(graph, node) is not None:
         return "weights"
-    variables = graph.variables(node)
-    if node.op_type == "MatMul" and node.input[1] in variables:
+    standard = node.domain in ("", "ai.onnx")
+    if standard and node.op_type == "MatMul" and (node.input[1] not in graph.constants):
         return "float"
-    if node.op_type in INTEGER:
-        return "integer" if len(variables) == len(node.input) else "float"
-    if node.domain in ("", "ai.onnx") and node.op_type in PASSING:
-        return "passing"
-    if node.domain in ("", "ai.onnx") and node.op_type in FLOAT:
+    if standard and node.op_type in INTEGER:
+        return "integer" if len(graph.float_variables(node)) == len(node.input) else "float"
+    if standard and node.op_type in PASSING:
+        return "passing" if node.input[0] in graph.floats else "float"
+    if standard and node.op_type in FLOAT:
         return "float"
     operator = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
     why = "expected constant weights, 2-D and without alpha, beta or transA" if node.op_type in WEIGHTS else ""

@@ -92,7 +92,8 @@ class _Walk:
         for name in set(node.input):
             self._uses[name] -= 1
             if not self._uses[name]:
-                self._exact.pop(name, None), self._served.pop(name, None)
+                self._exact.pop(name, None)
+                self._served.pop(name, None)
         for name, exact_output, output in zip(filter(None, node.output), exact_outputs, outputs, strict=True):
             self._keep(name, exact_output, output)
 

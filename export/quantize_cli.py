@@ -189,7 +189,8 @@ def _member(
         request.method,
         lambda done, total: bar.update(task, completed=done, total=total),
     )
-    bar.update(task, completed=1, total=1) if request.members[name].is_float else None
+    if request.members[name].is_float:
+        bar.update(task, completed=1, total=1)
     return member
 
 
