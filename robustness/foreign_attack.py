@@ -1,11 +1,12 @@
 """A library's attack at work on the served ensemble: in batches, and judged by the served vote in the end."""
 
 import logging
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -48,6 +49,9 @@ class ForeignAttack(ABC):
     our own attacks.
     """
 
+    logger: ClassVar[str]
+    """Where the library says what it thinks of the victim."""
+
     norm: NormName
     eps: float
     batch_size: int
@@ -55,6 +59,10 @@ class ForeignAttack(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
+        """As Attack has it."""
+
+    @abstractmethod
+    def parameters(self) -> dict[str, Any]:
         """As Attack has it."""
 
     @abstractmethod
@@ -88,6 +96,32 @@ class ForeignAttack(ABC):
         return found
 
 
+def in_turn(
+    attacks: Sequence[ForeignAttack],
+    victim: Victim,
+    images: Array,
+    labels: Labels,
+    seed: int,
+    out_of_time: OutOfTime = never,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Each attack on the images that those before it have left."""
+    wrong = np.flatnonzero(victim.predict(images).verdict != labels).tolist()
+    found = {row: Found(row, images[row], 0) for row in wrong}
+    outcomes = []
+    for attack in attacks:
+        left = np.array([row for row in range(len(images)) if row not in found], dtype=np.intp)
+        if not len(left) or out_of_time():
+            break
+        start, generator = time.perf_counter(), np.random.default_rng(seed)
+        with _warnings_of(attack.logger) as said:
+            fell = attack.run(victim, images[left], labels[left], generator, out_of_time=out_of_time, progress=progress)
+        found |= {int(left[row]): Found(int(left[row]), each.image, each.step) for row, each in fell.items()}
+        spent = time.perf_counter() - start
+        outcomes.append(Outcome(attack.name, attack.parameters(), len(left), len(fell), spent, tuple(said)))
+    return Evaluation(found, tuple(outcomes))
+
+
 def _inside(adversarial: Array, images: Array, norm: NormName, eps: float) -> Array:
     """The libraries end a rounding error outside the ball, or, where they minimise a norm, far from it."""
     outside = NORMS[norm].size(adversarial - images) > eps
@@ -108,7 +142,7 @@ class _Listener(logging.Handler):
 
 
 @contextmanager
-def warnings_of(logger: str) -> Iterator[list[str]]:
+def _warnings_of(logger: str) -> Iterator[list[str]]:
     """What a logger warns of meanwhile, each message once; it is logged as ever."""
     listener = _Listener(logging.WARNING)
     logging.getLogger(logger).addHandler(listener)

@@ -5,13 +5,12 @@ verdict's (robustness/vote_score.py), and what they find is judged by the served
 """
 
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib.metadata import version as installed
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import pyautoattack
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 from robustness.attacks.attack import Found, Labels, OutOfTime, ThreatModel, never
 from robustness.attacks.gradient import DEFAULT_STEPS, usual_step
-from robustness.foreign_attack import Batch, Evaluation, ForeignAttack, Outcome, Progress, warnings_of
+from robustness.foreign_attack import Batch, Evaluation, ForeignAttack, Progress, in_turn
 from robustness.norms import NormName
 from robustness.victim import Array, Victim
 from robustness.vote_score import NEGLIGIBLE, ScoreName, VoteScore, crowned, vote_score
@@ -38,7 +37,8 @@ FoolboxName = Literal["fgsm", "bim", "pgd", "cw-l2", "deepfool"]
 
 LIBRARY_NORMS: dict[NormName, str] = {"linf": "Linf", "l2": "L2"}
 MOST_TARGETS = 9
-THEIR_PARAMETERS = ("n_iter", "n_restarts", "n_target_classes", "n_queries", "p_init", "alpha_max", "eta", "beta")
+STANDARD_QUERIES = 5000
+THEIR_PARAMETERS = ("n_iter", "n_restarts", "n_target_classes", "p_init", "alpha_max", "eta", "beta")
 BATCH = 100
 
 
@@ -62,7 +62,7 @@ class _Served(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, victim: Victim, score: VoteScore) -> Tensor:
         # A copy: the libraries write into their own.
-        pixels: Array = np.array(images.detach(), dtype=np.float32, order="C")
+        pixels: Array = np.array(images.detach().numpy(), dtype=np.float32, order="C")
         prediction = victim.predict(pixels)
         ctx.asked = pixels, prediction, victim, score
         return torch.from_numpy(crowned(score.values(prediction.logits), prediction.verdict))
@@ -91,12 +91,16 @@ def _largest(rows: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.
 class AutoAttack(ForeignAttack):
     """One attack of AutoAttack (Croce & Hein, arXiv 2003.01690), as the package pyautoattack has it."""
 
+    logger: ClassVar[str] = "auto-attack"
+
     attack: AutoAttackName
     norm: NormName
     eps: float
     version: Version = "standard"
     score: ScoreName = "vote"
     batch_size: int = BATCH
+    queries: int = STANDARD_QUERIES
+    """Of `square`, for each image. With other than the standard's its schedule is stretched to them."""
 
     @property
     def name(self) -> str:
@@ -127,7 +131,7 @@ class AutoAttack(ForeignAttack):
         def batch(x: Array, y: Labels) -> Array:
             with _undisturbed():
                 tensors = torch.from_numpy(x), torch.from_numpy(y)
-                return np.asarray(library.run_standard_evaluation(*tensors, batch_size=len(x))[0].detach())
+                return np.asarray(library.run_standard_evaluation(*tensors, batch_size=len(x))[0].detach().numpy())
 
         return batch
 
@@ -141,6 +145,8 @@ class AutoAttack(ForeignAttack):
             device="cpu",
         )
         library.attacks_to_run = [self.attack]
+        library.square.n_queries = self.queries
+        library.square.rescale_schedule = self.queries != STANDARD_QUERIES
         targets = min(MOST_TARGETS, n_classes - 1)  # it would aim at the class that is no class
         library.apgd_targeted.n_target_classes = library.fab.n_target_classes = targets
         return library
@@ -161,7 +167,8 @@ class Foolbox(ForeignAttack):
     score: ScoreName = "vote"
     batch_size: int = BATCH
 
-    threat_model: ThreatModel = field(default="white-box", init=False)
+    threat_model: ClassVar[ThreatModel] = "white-box"
+    logger: ClassVar[str] = "foolbox"
 
     @property
     def name(self) -> str:
@@ -181,7 +188,7 @@ class Foolbox(ForeignAttack):
             with _undisturbed():
                 torch.manual_seed(seed)
                 tensors = torch.from_numpy(x), torch.from_numpy(y)
-                return np.asarray(attack(model, *tensors, epsilons=self.eps)[1].detach())
+                return np.asarray(attack(model, *tensors, epsilons=self.eps)[1].detach().numpy())
 
         return batch
 
@@ -227,37 +234,11 @@ def autoattack(
     attacks: some of them, else all of the `version`. alone: one member as a victim of its own.
     Raises InvalidValue as `AutoAttack.ready` does.
     """
-    if alone is not None:
-        with closing(victim.alone(alone)) as member:
-            return autoattack(
-                member,
-                images,
-                labels,
-                norm=norm,
-                eps=eps,
-                version=version,
-                attacks=attacks,
-                seed=seed,
-                batch_size=batch_size,
-                score=score,
-                out_of_time=out_of_time,
-                progress=progress,
-            )
-    wrong = np.flatnonzero(victim.predict(images).verdict != labels).tolist()
-    found = {row: Found(row, images[row], 0) for row in wrong}
-    outcomes = []
-    for name in attacks or VERSIONS[version]:
-        left = np.array([row for row in range(len(images)) if row not in found], dtype=np.intp)
-        if not len(left) or out_of_time():
-            break
-        attack = AutoAttack(name, norm, eps, version, score, batch_size)
-        start, generator = time.perf_counter(), np.random.default_rng(seed)
-        with warnings_of("auto-attack") as said:
-            fell = attack.run(victim, images[left], labels[left], generator, out_of_time=out_of_time, progress=progress)
-        found |= {int(left[row]): Found(int(left[row]), each.image, each.step) for row, each in fell.items()}
-        spent = time.perf_counter() - start
-        outcomes.append(Outcome(attack.name, attack.parameters(), len(left), len(fell), spent, tuple(said)))
-    return Evaluation(found, tuple(outcomes))
+    chosen = [AutoAttack(name, norm, eps, version, score, batch_size) for name in attacks or VERSIONS[version]]
+    if alone is None:
+        return in_turn(chosen, victim, images, labels, seed, out_of_time, progress)
+    with closing(victim.alone(alone)) as member:
+        return in_turn(chosen, member, images, labels, seed, out_of_time, progress)
 
 
 def foolbox_attack(
