@@ -27,7 +27,9 @@ class Window:
 
     def _count(self, size: int) -> int:
         room = size + 2 * self.padding - self.kernel
-        count = (-(-room // self.stride) if self.ceil else room // self.stride) + 1
+        if not self.ceil:
+            return room // self.stride + 1
+        count = -(-room // self.stride) + 1
         begins_inside = (count - 1) * self.stride < size + self.padding
         return count if begins_inside else count - 1
 

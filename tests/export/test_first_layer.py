@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from export.first_layer import SpaceToDepth, fold_first_layer
-from models.layers import IntegerConv2d, QuantConv2d, QuantizeInput, freeze
+from models.dorefa import QuantConv2d
+from models.folding import freeze
+from models.integer import IntegerConv2d, QuantizeInput
 from models.networks import mnist_conv
 from models.precision import Precision
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from export.gradient_graph import gradient_graph
 from export.integer_graph import member_graph
-from models.layers import freeze
+from models.folding import freeze
 from models.networks import mnist_conv
 from models.precision import Precision
 

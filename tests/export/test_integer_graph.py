@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 from torch import nn
 
-from export.integer_graph import member_graph, multiply_accumulates, refuse_unknown
-from models.layers import freeze
+from export.integer_graph import member_graph
+from models.folding import freeze
 from models.networks import mnist_conv
 from models.precision import Precision
 
@@ -89,26 +89,3 @@ def test_pixels_beyond_the_ends_of_the_range_are_those_of_torch(
 def test_a_layer_without_a_rule_is_refused_by_name() -> None:
     with pytest.raises(TypeError, match="no rule to export Softplus to a member graph"):
         member_graph(nn.Sequential(nn.Flatten(), nn.Softplus()), (1, 2, 2), "odd")
-
-
-@pytest.mark.parametrize("precision", ["w2a4", "fp32"])
-def test_multiply_accumulates_of_mnist_conv(precision: str) -> None:
-    network = freeze(mnist_conv(Precision.parse(precision)))
-    by_hand = 64 * 8 * 8 * 14 * 14 + 128 * 64 * 6 * 6 * 5 * 5 + 128 * 128 * 5 * 5 + 128 * 10
-    assert multiply_accumulates(network, (1, 28, 28)) == by_hand == 8_586_496
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [
-        nn.Linear(4, 2),
-        nn.Conv2d(2, 2, 3, groups=2, bias=False),
-        nn.Conv2d(2, 2, 3, dilation=2, bias=False),
-        nn.Conv2d(2, 2, 3, stride=(1, 2), bias=False),
-        nn.Conv2d(2, 2, 3, padding=(0, 1), bias=False),
-    ],
-    ids=str,
-)
-def test_float_layers_with_something_that_the_rules_leave_out_are_refused(layer: nn.Linear | nn.Conv2d) -> None:
-    with pytest.raises(TypeError, match="no rule to export"):
-        refuse_unknown(layer)
