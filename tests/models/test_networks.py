@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from models.layers import QuantConv2d, QuantizeInput, freeze
+from models.dorefa import QuantConv2d
+from models.folding import freeze
+from models.integer import QuantizeInput
 from models.networks import mnist_conv
 from models.precision import Precision
 

@@ -1,4 +1,4 @@
-"""models/layers.py against 64-bit integer convolutions in NumPy."""
+"""models/dorefa.py, and models/integer.py frozen from it, against 64-bit integer convolutions in NumPy."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import nn
 
-from models.layers import IntegerConv2d, QuantConv2d, QuantizeInput, freeze
+from models.dorefa import QuantConv2d
+from models.folding import freeze
+from models.integer import FLOATS, IntegerConv2d, QuantizeInput
 from models.quantizers import weight_levels
 
 PROPERTY = settings(max_examples=60)
@@ -119,7 +121,7 @@ def test_sums_beyond_float32s_integers_are_exact() -> None:
     """1,600 products of 255 and 127, less one: above 2^24, where float32 sums would lose the last bit."""
     weight = torch.full((2, 1600, 1, 1), 127.0)
     weight[0, 0], weight[1] = 126.0, 1.0
-    layer = IntegerConv2d(weight, torch.tensor(1.0), stride=1, padding=0, weight_bits=8, in_bits=8, out_bits=None)
+    layer = IntegerConv2d(weight, torch.tensor(1.0), stride=1, padding=0, weight_bits=8, in_bits=8, output=FLOATS)
     levels = torch.full((1, 1600, 1, 1), 255.0)
     levels[0, ::2] = 253.0
     expected = (levels[0, :, 0, 0].long() * weight[0, :, 0, 0].long()).sum().item()
