@@ -17,8 +17,10 @@ from runtime.bundle import load_bundle
 from runtime.detection import Scorer
 from runtime.errors import InvalidValue
 from runtime.manifest import Detection, Manifest, ScoreName
+from runtime.prediction import Prediction
 from tests.linear_victim import LINEAR_MANIFEST, NAMES, linear_victim
 from tests.toy_bundle import ToyBundle
+from tests.toys import Array
 
 GREY = np.full((2, 1, 8, 8), 0.5, np.float32)
 CATS = np.zeros(2, np.int64)
@@ -70,6 +72,29 @@ def test_lambda_is_what_hides(toy: ToyBundle, victim: Victim) -> None:
     careful = replace(attack, lambdas=(0.0, 1.0, 3.0)).detector_aware(images, classes, found)
     assert len(found) > 3
     assert (careful.scores <= careless.scores).all() and careful.scores.sum() < careless.scores.sum()
+
+
+def test_only_iterates_that_turn_the_vote_count(
+    toy: ToyBundle, victim: Victim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So large a lambda gives the vote up to agree again."""
+    schedule = Schedule("linf", 0.15, 10, 0.02, random_start=False)
+    attack = DetectorUnderAttack.of(victim, detecting(toy.manifest, 0.01), schedule, lambdas=(100.0,))
+    _, found = attack.vote_aware(toy.images, toy.classes, np.random.default_rng(0))
+    seen: list[Prediction] = []
+    predict = victim.predict
+
+    def noted(images: Array) -> Prediction:
+        seen.append(predict(images))
+        return seen[-1]
+
+    monkeypatch.setattr(victim, "predict", noted)
+    hidden = attack.detector_aware(toy.images, toy.classes, found)
+    labels, score = toy.classes[hidden.source], Scorer.of(toy.manifest, "jensen_shannon", attack.detection.members)
+    scores = np.array([score(prediction) for prediction in seen])
+    turned = np.array([prediction.verdict != labels for prediction in seen])
+    assert (scores.min(axis=0) < hidden.scores).any()
+    np.testing.assert_array_equal(hidden.scores, np.where(turned, scores, np.inf).min(axis=0))
 
 
 @pytest.fixture(scope="module")
