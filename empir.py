@@ -12,10 +12,11 @@ COMMANDS = {
     "predict": ("runtime.cli", "Classify an image, without a server."),
     "probe": ("robustness.cli", "Attack an image, and show whether the vote holds."),
     "evaluate": ("robustness.evaluate_cli", "Measure how robust a bundle is, on its test images."),
+    "report": ("robustness.report_cli", "Draw the page of a report again."),
     "bundles": ("runtime.cli", "List the bundles of a folder, verified."),
     "train": ("export.cli", "Train an ensemble and write it as a bundle."),
     "quantize": ("export.quantize_cli", "Turn any ONNX image classifier into a bundle, without training."),
-    "check": ("export.cli", "Prove a bundle again: checksums, and parity with PyTorch."),
+    "check": ("robustness.check_cli", "Prove a bundle again, or judge adversarial images that somebody found."),
     "threshold": ("export.threshold", "Choose when an image is suspicious, on validation images."),
     "load": ("empir", "Put a server under load, or measure a bundle without one."),
 }
@@ -33,6 +34,19 @@ Examples:
 EXTRA = {"export": 'pip install -e ".[export]"', "benchmarks": 'pip install -e ".[export]"'}
 
 
+def command_of(module: str, name: str) -> click.Command:
+    """A package's command; where a package that it needs is missing, a message with what to install."""
+    try:
+        command = importlib.import_module(module).main.commands[name]
+    except ModuleNotFoundError as error:
+        hint = EXTRA.get(module.split(".", maxsplit=1)[0])
+        if hint is None:
+            raise
+        raise click.ClickException(f"{name} needs the package {error.name}: {hint}") from error
+    assert isinstance(command, click.Command)
+    return command
+
+
 class Lazy(click.Group):
     """A group whose commands are imported when they run; their one-line help stands here."""
 
@@ -45,17 +59,7 @@ class Lazy(click.Group):
         if cmd_name not in self.table:
             return None
         module = self.table[cmd_name][0]
-        if module == "empir":
-            return Load(cmd_name, help=LOAD_HELP)
-        try:
-            command = importlib.import_module(module).main.commands[cmd_name]
-        except ModuleNotFoundError as error:
-            hint = EXTRA.get(module.split(".")[0])
-            if hint is None:
-                raise
-            raise click.ClickException(f"{cmd_name} needs the package {error.name}: {hint}") from error
-        assert isinstance(command, click.Command)
-        return command
+        return Load(cmd_name, help=LOAD_HELP) if module == "empir" else command_of(module, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -101,6 +105,7 @@ def main(ctx: click.Context) -> None:
       empir probe samples/7.png
     """
     ctx.obj = held_out
+    ctx.meta["empir.prove"] = lambda: command_of("export.cli", "check")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from runtime.errors import EmpirError
-from service import health, predict, probe
+from service import health, predict, probe, reports
 from service.catalog import Catalog
 from service.decoder import Decoder
 from service.errors import handle
@@ -76,7 +76,7 @@ def create_app(
     # The same handler twice: FastAPI's route documents it, Starlette's, found first, spares each request its overhead.
     hot = _NamedRoute("/predict", predict.predict, methods=["POST"], include_in_schema=False)
     app.router.routes.insert(0, hot)
-    for router in (predict.router, probe.router, health.router):
+    for router in (predict.router, probe.router, health.router, reports.router):
         app.include_router(router)
     for kind in (EmpirError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, handle)

@@ -8,6 +8,7 @@ from runtime.bundle import MANIFEST, bundle_folders, load_bundle
 from runtime.ensemble import Ensemble
 from runtime.errors import BundleError, UnknownBundle
 from runtime.manifest import Manifest
+from service.bundle_report import BundleReport
 from service.settings import Settings
 
 
@@ -18,6 +19,7 @@ class Served:
     manifest: Manifest
     folder: Path
     ensemble: Ensemble
+    report: BundleReport | None = None
 
 
 class Catalog:
@@ -59,7 +61,8 @@ class Catalog:
 
 def _serve(folder: Path, settings: Settings) -> Served:
     bundle = load_bundle(folder)
+    report = BundleReport.load(folder, bundle.manifest)
     ensemble = Ensemble.of_bundle(
         bundle, member_deadline_ms=settings.member_deadline_ms, concurrency=settings.concurrency
     )
-    return Served(bundle.manifest, folder, ensemble)
+    return Served(bundle.manifest, folder, ensemble, report)

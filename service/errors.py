@@ -48,8 +48,15 @@ class Unavailable(EmpirError):
     code = "unavailable"
 
 
+class NoReport(EmpirError):
+    """A bundle without a report."""
+
+    code = "no_report"
+
+
 STATUS = {
     "malformed": 400,
+    "no_report": 404,
     "unknown_bundle": 404,
     "body_too_slow": 408,
     "body_too_large": 413,

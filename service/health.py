@@ -7,6 +7,7 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.responses import RedirectResponse, Response
 
+from service import reports
 from service.errors import Unavailable
 from service.state import State
 
@@ -30,23 +31,16 @@ async def ready(request: Request) -> dict[str, str]:
 
 @router.get("/bundles", tags=["bundles"])
 async def bundles(request: Request) -> dict[str, Any]:
-    """The bundles that are served, each with its labels, its input, its members and how they vote."""
+    """The bundles that are served, each with its labels, its input, its members, how they vote, and its report."""
     catalog = (state := _state(request)).catalog
     described = [
-        served.manifest.model_dump(
-            mode="json",
-            include={
-                "name",
-                "version",
-                "description",
-                "labels",
-                "input",
-                "members",
-                "vote",
-                "report",
-                "clean_accuracy",
-            },
-        )
+        {
+            **served.manifest.model_dump(
+                mode="json",
+                include={"name", "version", "description", "labels", "input", "members", "vote", "clean_accuracy"},
+            ),
+            "report": None if served.report is None else reports.link(served.manifest.name),
+        }
         for served in catalog
     ]
     return {"default": state.catalog.default, "bundles": described}

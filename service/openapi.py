@@ -85,6 +85,9 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         (504, "No answer in time."),
     )
 }
+REPORT_RESPONSES: dict[int | str, dict[str, Any]] = {
+    404: {"description": "No bundle of this name, or it has no report.", "content": {"application/problem+json": {}}}
+}
 PREDICT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "The verdict, and each member's vote.", "content": {"application/json": {"example": _ANSWER}}},
     **PROBLEMS,

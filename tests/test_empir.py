@@ -12,7 +12,19 @@ import empir
 from tests.live import HANG_S
 from tests.programs import ROOT, environment
 
-COMMANDS = ["serve", "predict", "probe", "evaluate", "bundles", "train", "quantize", "check", "threshold", "load"]
+COMMANDS = [
+    "serve",
+    "predict",
+    "probe",
+    "evaluate",
+    "report",
+    "bundles",
+    "train",
+    "quantize",
+    "check",
+    "threshold",
+    "load",
+]
 PACKAGES = ("models", "export", "runtime", "robustness", "service", "loadtest", "torch", "onnxruntime", "numpy")
 
 

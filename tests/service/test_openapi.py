@@ -14,6 +14,8 @@ OPERATIONS = {
     "/predict": "post",
     "/robustness-probe": "post",
     "/bundles": "get",
+    "/bundles/{name}/report": "get",
+    "/bundles/{name}/report.json": "get",
     "/metrics": "get",
     "/health/live": "get",
     "/health/ready": "get",
