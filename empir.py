@@ -16,7 +16,7 @@ COMMANDS = {
     "bundles": ("runtime.cli", "List the bundles of a folder, verified."),
     "train": ("export.cli", "Train an ensemble and write it as a bundle."),
     "quantize": ("export.quantize_cli", "Turn any ONNX image classifier into a bundle, without training."),
-    "check": ("robustness.check_cli", "Prove a bundle again, or judge adversarial images that somebody found."),
+    "check": ("robustness.check_cli", "Prove a bundle again, or judge somebody's adversarial images."),
     "threshold": ("export.threshold", "Choose when an image is suspicious, on validation images."),
     "load": ("empir", "Put a server under load, or measure a bundle without one."),
 }
