@@ -182,7 +182,7 @@ def _summary(manifest: Manifest, parities: Sequence[Parity], title: str) -> Tabl
             f"{member.packed_bytes / 1000:.0f} kB",
             f"{parity.images:,} equal",
             f"± {parity.logits_error:.0e}",
-            f"± {parity.gradient_error:.0e}",
+            f"± {parity.gradient_error:.0e}" + (f", {parity.kinks} on a kink" if parity.kinks else ""),
         )
     table.add_row("ensemble", "", f"[bold]{manifest.clean_accuracy:.2%}[/]", "", "", "", "")
     return table

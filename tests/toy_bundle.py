@@ -13,7 +13,9 @@ from torch.nn import functional
 
 from export.gradient_graph import gradient_graph
 from export.integer_graph import member_graph
-from models.layers import QuantConv2d, QuantizeInput, freeze
+from models.dorefa import QuantConv2d
+from models.folding import freeze
+from models.integer import QuantizeInput
 from runtime.bundle import MANIFEST
 from runtime.manifest import Manifest, Member, Precision
 from tests.toys import FP32, W2A4, Array, toy_entry, toy_manifest

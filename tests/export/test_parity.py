@@ -99,7 +99,7 @@ def test_graphs_of_the_network_pass(frozen_toy: Callable[[str], nn.Sequential], 
     network = frozen_toy("w2a4")
     graphs = TorchGraphs(network)
     assert all_parities([network], [graphs], [graphs], toy_data.test) == [
-        Parity("toy", images=90, logits_error=0.0, gradient_images=90, gradient_error=0.0)
+        Parity("toy", images=90, logits_error=0.0, gradient_images=90, gradient_error=0.0, kinks=0)
     ]
     assert check_parity(network, graphs, graphs, toy_data.test, gradient_images=7).gradient_images == 7
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from export.recipes import RECIPES, Recipe
-from models.layers import freeze
+from models.folding import freeze
 from models.precision import Precision
 from runtime.manifest import NAME
 
