@@ -3,8 +3,11 @@
 import importlib
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 from robustness.worker import Outcome, Task, Worker
@@ -50,14 +53,21 @@ class Processes:
 
     def __init__(self, bundle: Bundle, size: int) -> None:
         self.size = size
+        self._others, self._mine = multiprocessing.active_children(), list[BaseProcess]()
         spawn = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(size, spawn, initializer=_open, initargs=(bundle,))
 
     def submit(self, task: Task) -> "Future[Outcome]":
-        return self._pool.submit(_run, task)
+        future = self._pool.submit(_run, task)
+        if not self._mine:  # the first task starts them all
+            self._mine = [each for each in multiprocessing.active_children() if each not in self._others]
+        return future
 
     def close(self) -> None:
+        """What runs is ended at once: its chunk's earlier steps are saved."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in self._mine:
+            process.terminate()
 
 
 class RayCluster:
@@ -71,7 +81,7 @@ class RayCluster:
             raise InvalidValue('ray: needs the package ray: pip install -e ".[ray]"') from error
         self._ray = ray
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told that this ran
-        options = {"include_dashboard": False} if address == "local" else {}
+        options = {"include_dashboard": False, "num_cpus": size} if address == "local" else {}
         ray.init(address=address, log_to_driver=False, ignore_reinit_error=True, **options)
         self.size = size or max(1, int(ray.cluster_resources().get("CPU", 1)))
         actor, shared = ray.remote(num_cpus=1)(Worker), ray.put(bundle)
@@ -98,7 +108,17 @@ _worker: Worker | None = None
 
 def _open(bundle: Bundle) -> None:
     global _worker  # noqa: PLW0603 - the executor has no other place for what its processes keep
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
     _worker = Worker(bundle)
+
+
+def _end_after(parent: BaseProcess) -> None:
+    """A parent that was killed cannot say so."""
+    parent.join()
+    os._exit(1)
 
 
 def _run(task: Task) -> Outcome:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,17 @@ from robustness.ledger import Ledger
 from robustness.norms import NormName
 from robustness.steps import Step, described
 from robustness.worker import Outcome, Task
+from runtime.errors import EmpirError
 from runtime.manifest import Manifest
 
 CHUNK = 50
+
+
+class WorkerDied(EmpirError):
+    """A process that ran attacks ended without a word."""
+
+    code = "worker_died"
+
 
 Advance = Callable[[str, float], None]
 """Told of every finished step: what it was, and about what share of the whole it was."""
@@ -92,7 +101,7 @@ class _Evaluation:
             done = wait(running, return_when=FIRST_COMPLETED).done
             for future in done:
                 chunk, given = running.pop(future)
-                outcome = future.result()
+                outcome = _result(future)
                 self._journal.save(chunk.number, len(chunk.ledger.rows), outcome)
                 self._enter(chunk, given, outcome)
                 self._next(chunk, running)
@@ -118,3 +127,12 @@ class _Evaluation:
 
     def _seed(self, chunk: _Chunk, step: int) -> tuple[int, ...]:
         return (self._plan.seed, chunk.number, step)
+
+
+def _result(future: "Future[Outcome]") -> Outcome:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise WorkerDied(
+            "a worker process died; is there memory enough for --workers? The same command goes on"
+        ) from error

@@ -60,12 +60,12 @@ def adaptive(target: Target) -> Iterator[Step]:
         yield Step(f"apgd-{loss}", target.settings(50, restarts=2), note=note)
     for member in target.members:
         yield Step(f"apgd-alone:{member}", target.settings(50), note="one member's margin; the vote judges every step")
-    yield Step("apgd-targeted_margin", target.settings(40), note="sum of margins, towards each other class")
-    yield Step("apgd-joint_log_probability", target.settings(40), note="the cheapest majority, by log probabilities")
-    yield Step("pgd-joint_margin", target.settings(50), note="fixed steps of 2.5 eps / steps")
+    yield Step("apgd-targeted_margin", target.settings(20), note="sum of margins, towards each other class")
+    yield Step("apgd-joint_log_probability", target.settings(20), note="the cheapest majority, by log probabilities")
+    yield Step("pgd-joint_margin", target.settings(30), note="fixed steps of 2.5 eps / steps")
     yield Step("pgd-mean_probability", target.settings(100), note="as the literature attacked EMPIR")
     yield Step("square", target.settings(1000), note="asks for the members' outputs only")
-    yield Step("hopskipjump", target.settings(1000), note="asks for the verdict only")
+    yield Step("hopskipjump", target.settings(500), note="asks for the verdict only")
 
 
 def alone(member: str, target: Target) -> Iterator[Step]:

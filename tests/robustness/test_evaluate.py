@@ -170,6 +170,7 @@ def test_what_counts_as_a_success(pixel: float, verdict: int, degraded: bool, fa
     outcome = Outcome(np.array([0]), np.full((1, 1, 8, 8), pixel, np.float32), judged, 0, 0, 0)
     entered.enter(Step("square", SETTINGS), np.array([0]), outcome)
     assert (entered.broken_by[0, 0] != STANDS) == falls
+    assert entered.shown[0, 0] == entered.fooled[0, 0] == falls
 
 
 def test_an_image_outside_0_to_1_is_no_success() -> None:
