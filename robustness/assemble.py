@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -231,9 +232,11 @@ def _run(findings: Findings, sitting: Sitting) -> Run:
 
 def _gallery(findings: Findings) -> list[Picture]:
     """The adversarial images kept, one of each class in turn."""
-    labels, kept = findings.plan.drawn.labels, findings.kept.tolist()
-    turn = {image: sum(labels[other] == labels[image] for other in kept[:place]) for place, image in enumerate(kept)}
-    chosen = sorted(kept, key=lambda image: (turn[image], labels[image]))[:MOST_PICTURES]
+    by_class: dict[int, list[int]] = {}
+    for image in findings.kept.tolist():
+        by_class.setdefault(int(findings.plan.drawn.labels[image]), []).append(image)
+    turns = zip_longest(*(by_class[label] for label in sorted(by_class)))
+    chosen = [image for turn in turns for image in turn if image is not None][:MOST_PICTURES]
     return [_picture(findings, image) for image in chosen]
 
 

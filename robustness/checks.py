@@ -70,7 +70,7 @@ def monotone(evidence: Evidence) -> Check:
     if not evidence.curves:
         return _impossible(name)
     drops = {on: max(0, *(a - b for a, b in pairwise(counts))) for on, counts in _curves(evidence)}
-    allowed = round(SLACK * evidence.curve_images)
+    allowed = max(1, round(SLACK * evidence.curve_images))
     worst = max(drops, key=lambda on: drops[on])
     sentence = (
         f"From one eps to the next larger one at most {drops[worst]} of {evidence.curve_images} images fewer fall "

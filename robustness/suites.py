@@ -128,9 +128,12 @@ def make_suite(name: str, target: Target) -> list[Step]:
 
 
 def curve(target: Target) -> Iterator[Step]:
-    """Each eps attacked anew, on the first images: accuracy of the vote and of every member against eps."""
+    """Each eps attacked anew, on the first images: accuracy of the vote and of every member against eps.
+
+    Beyond the target's eps a random start is noise, in which a low-precision member's gradient may be 0: three starts.
+    """
     for eps in eps_grid(target):
-        settings = Settings(target.norm, eps, 20)
+        settings = Settings(target.norm, eps, 20, restarts=1 if eps <= target.eps else 3)
         for on in (VOTE, *target.members):
             attack = "apgd-joint_margin" if on == VOTE else "apgd-mean_margin"
             yield Step(attack, settings, on, "curve", False, CURVE_IMAGES, label=curve_label(eps))
