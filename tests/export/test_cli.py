@@ -71,7 +71,7 @@ def test_a_recipe_becomes_a_bundle(
     assert "quadrants: 300 training, 60 validation, 90 test images" in result.output
     assert manifest.clean_accuracy is not None and f"{manifest.clean_accuracy:.2%}" in result.output
     for member in manifest.members:
-        assert f"{member.name} epoch 3/3: loss" in result.output
+        assert f"{member.name}, epoch 3/3: loss" in result.output
         assert f"{member.packed_bytes / 1000:.0f} kB" in result.output
     assert "empir serve --bundles bundles --default toy" in result.output
     assert [path.name for path in (tmp_path / "bundles").iterdir()] == ["toy"]  # no checkpoints are left
