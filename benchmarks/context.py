@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from export.data import Examples
-from export.recipes import RECIPES
+from export.data.examples import Examples
+from export.training.recipes import RECIPES
 from runtime.bundle import Bundle, load_bundle
 
 ROOT = Path(__file__).parent.parent

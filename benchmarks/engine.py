@@ -15,7 +15,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from export.recipes import RECIPES
+from export.training.recipes import RECIPES
 from robustness.attacks.climb import Schedule, climb
 from robustness.goals import ANY_OTHER, as_asked
 from robustness.losses import mean_probability

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from benchmarks.context import Context
 from benchmarks.figure import Figure, spread
-from export.recipes import RECIPES
-from export.restore import restore
+from export.graphs.restore import restore
+from export.training.recipes import RECIPES
 from robustness.attacks.climb import Schedule, climb
 from robustness.goals import ANY_OTHER, as_asked
 from robustness.losses import mean_probability

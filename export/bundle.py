@@ -9,15 +9,15 @@ import onnx
 import torch
 
 from export.bundle_folder import content_version, new_bundle_folder, provenance, write_manifest
-from export.cost import multiply_accumulates
-from export.data import DataSet, Examples
+from export.data.examples import DataSet, Examples
 from export.detection import choose_detection
-from export.gradient_graph import gradient_graph
-from export.graph import OPSET
-from export.integer_graph import member_graph
-from export.parity import Parity, all_parities
-from export.recipes import Recipe
-from export.train import Trained, fit_temperature, logits_of
+from export.graphs.cost import multiply_accumulates
+from export.graphs.gradient_graph import gradient_graph
+from export.graphs.graph import OPSET
+from export.graphs.integer_graph import member_graph
+from export.graphs.parity import Parity, all_parities
+from export.training.recipes import Recipe
+from export.training.train import Trained, fit_temperature, logits_of
 from models.precision import Precision
 from runtime.bundle import Bundle, load_bundle
 from runtime.ensemble import Ensemble

@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from export import train as training
 from export.bundle import write_bundle
 from export.bundle_folder import refuse_to_overwrite
-from export.data import DataSet
-from export.parity import Parity, all_parities
-from export.recipes import RECIPES, Recipe
-from export.restore import restore
+from export.data.examples import DataSet
+from export.graphs.parity import Parity, all_parities
+from export.graphs.restore import restore
+from export.training import train as training
+from export.training.recipes import RECIPES, Recipe
 from runtime.cli import bundles_option, open_bundle
 from runtime.errors import BundleError, EmpirError
 from runtime.gradients import load_gradients

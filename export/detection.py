@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from export.data import Examples, as_pixels
+from export.data.examples import Examples, as_pixels
 from runtime.bundle import MANIFEST, load_bundle
 from runtime.detection import Scorer
 from runtime.ensemble import Ensemble

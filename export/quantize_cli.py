@@ -14,16 +14,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from export.bundle_folder import Source, refuse_to_overwrite
-from export.calibration import Labels, Photos, calibration_photos
-from export.classifier import Classifier, Preprocessing, read_classifier
-from export.data import SPLIT_SEED
-from export.image_files import listing_sha256
-from export.onnx_nodes import OnnxGraph
-from export.operators import gridded
-from export.post_training import CORRECTED, PLAIN, Method
-from export.quantize_parameters import Members, Numbers
-from export.quantize_report import assumptions, summary
-from export.quantized_bundle import MemberGraph, quantized_member, write_quantized_bundle
+from export.data.examples import SPLIT_SEED
+from export.data.image_files import listing_sha256
+from export.post_training.calibration import Labels, Photos, calibration_photos
+from export.post_training.classifier import Classifier, Preprocessing, read_classifier
+from export.post_training.onnx_nodes import OnnxGraph
+from export.post_training.operators import gridded
+from export.post_training.quantization import CORRECTED, PLAIN, Method
+from export.post_training.quantize_parameters import Members, Numbers
+from export.post_training.quantize_report import assumptions, summary
+from export.post_training.quantized_bundle import MemberGraph, quantized_member, write_quantized_bundle
 from models.precision import Precision
 from runtime.errors import BundleError, EmpirError
 from runtime.manifest import Input

@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 
 from export.detection import DEFAULT_SCORE, add_detection
-from export.recipes import RECIPES
+from export.training.recipes import RECIPES
 from runtime.cli import bundles_option, open_bundle
 from runtime.errors import BundleError, EmpirError
 from runtime.manifest import ScoreName

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from export.gradient_graph import gradient_graph
-from export.integer_graph import member_graph
+from export.graphs.gradient_graph import gradient_graph
+from export.graphs.integer_graph import member_graph
 from models.dorefa import QuantConv2d
 from models.folding import freeze
 from models.integer import QuantizeInput

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
 
-from export.data import DataSet, Split
-from export.recipes import MemberRecipe, Recipe, Training
-from export.train import Trained, train_member
+from export.data.examples import DataSet, Split
+from export.training.recipes import MemberRecipe, Recipe, Training
+from export.training.train import Trained, train_member
 from models.dorefa import QuantConv2d
 from models.folding import freeze
 from models.integer import QuantizeInput

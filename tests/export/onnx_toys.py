@@ -8,7 +8,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from export.classifier import Classifier, Preprocessing, read_classifier
+from export.post_training.classifier import Classifier, Preprocessing, read_classifier
 
 SHAPE = (3, 8, 8)
 CLASSES = 4

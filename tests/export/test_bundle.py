@@ -19,10 +19,10 @@ from onnx import helper, numpy_helper
 import export.bundle
 from export.bundle import write_bundle
 from export.bundle_folder import refuse_to_overwrite
-from export.data import DataSet
-from export.parity import ParityError
-from export.recipes import Recipe
-from export.train import Trained, fit_temperature, logits_of
+from export.data.examples import DataSet
+from export.graphs.parity import ParityError
+from export.training.recipes import Recipe
+from export.training.train import Trained, fit_temperature, logits_of
 from runtime.bundle import MANIFEST, load_bundle
 from runtime.ensemble import Ensemble
 from runtime.errors import BundleError

@@ -12,9 +12,10 @@ import torch
 from click.testing import CliRunner, Result
 from onnx import numpy_helper
 
-from export import cli, train
-from export.data import DataError
-from export.recipes import RECIPES, Recipe
+from export import cli
+from export.data.examples import DataError
+from export.training import train
+from export.training.recipes import RECIPES, Recipe
 from runtime.bundle import load_bundle
 
 Invoke = Callable[..., Result]

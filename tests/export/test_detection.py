@@ -14,9 +14,9 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from export import detection, threshold
-from export.data import DataSet, Split
+from export.data.examples import DataSet, Split
 from export.detection import MOST_IMAGES, add_detection, choose_detection, threshold_of
-from export.recipes import Recipe
+from export.training.recipes import Recipe
 from runtime.bundle import MANIFEST, load_bundle
 from runtime.detection import Scorer
 from runtime.ensemble import Ensemble

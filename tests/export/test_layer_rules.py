@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from export import few_bits
-from export.gradient_graph import gradient_graph
-from export.integer_graph import member_graph
+from export.graphs import few_bits
+from export.graphs.gradient_graph import gradient_graph
+from export.graphs.integer_graph import member_graph
 from models.dorefa import FineConv2d, QuantConv2d, QuantConvAvgPool2d, QuantLinear
 from models.folding import freeze
 from models.integer import QuantizeInput

@@ -112,7 +112,7 @@ def test_a_bundle_is_replaced_only_by_force(workplace: Path) -> None:
 
 
 def test_a_model_whose_layers_all_stay_in_float_is_refused(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.quantized_bundle.integer_layers", lambda graph: (0, 4))
+    monkeypatch.setattr("export.post_training.quantized_bundle.integer_layers", lambda graph: (0, 4))
     result = quantize(workplace, "--members", "int8")
     assert "member int8: expected integer kernels" in result.stderr
     assert not (workplace / "bundles").exists()

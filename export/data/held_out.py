@@ -1,0 +1,55 @@
+"""The test images of the data set that a bundle was trained on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.data.cifar10 import load_cifar10
+from export.data.examples import DataError, DataSet, Examples, Indices, as_pixels
+from export.data.imagenet import load_imagenet, load_imagenette
+from export.data.mnist import load_mnist
+from runtime.manifest import Input, Manifest
+
+Loader = Callable[[Path | None, Input], DataSet]
+
+LOADERS: dict[str, Loader] = {
+    "MNIST": lambda data_dir, spec: load_mnist(data_dir),
+    "CIFAR-10": lambda data_dir, spec: load_cifar10(data_dir),
+    "ImageNet": load_imagenet,
+    "Imagenette": load_imagenette,
+}
+"""By the name that a manifest's provenance has."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The test split of a data set."""
+
+    name: str
+    sums: dict[str, str]
+    test: Examples
+
+    @property
+    def classes(self) -> Indices:
+        """Class of each image, int64 [N]."""
+        return self.test.classes
+
+    def pixels(self, indices: Indices) -> NDArray[np.float32]:
+        """Those images, float32 [B, C, H, W] in [0, 1]."""
+        return as_pixels(self.test.batch(indices))
+
+
+def held_out(manifest: Manifest, data_dir: Path | None) -> HeldOut:
+    """The test images of the bundle with this manifest. Raises DataError if its data set is not one of `LOADERS`."""
+    name = manifest.provenance.data_set
+    if name not in LOADERS:
+        raise DataError(f"{manifest.name}: trained on {name!r}, expected one of {', '.join(LOADERS)}: pass --images")
+    data = LOADERS[name](data_dir, manifest.input)
+    if data.labels != manifest.labels:
+        raise DataError(
+            f"{manifest.name}: its labels are {manifest.labels[:3]}..., those of {name} {data.labels[:3]}..."
+        )
+    return HeldOut(data.name, data.md5, data.test)

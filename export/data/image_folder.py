@@ -1,0 +1,137 @@
+"""Image folders: any folder of pictures, a folder for each class, as a data set."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+import numpy as np
+
+from export.data.decoded_once import DecodedOnce, decode_once
+from export.data.decoding import Decoder
+from export.data.examples import VALIDATION_IMAGES, DataError, DataSet, Examples, Split
+from export.data.fetch import cache_folder
+from export.data.image_files import ImageFiles, class_folders, list_classes, listing_sha256
+from export.data.imagenet_labels import readable
+from export.data.streamed import StreamedSplit
+from runtime.manifest import Input
+
+MOST_CACHED_BYTES = 4 * 2**30
+SPLITS = ("train", "val", "test")
+LAYOUT = "train/CLASS/IMAGE and val/CLASS/IMAGE or test/CLASS/IMAGE, or CLASS/IMAGE"
+
+
+@dataclass(frozen=True)
+class FolderFiles:
+    """The files of an image folder in their splits, and the names of its class folders, sorted."""
+
+    classes: tuple[str, ...]
+    train: ImageFiles
+    validation: ImageFiles
+    test: ImageFiles
+
+
+class FolderOptions(TypedDict, total=False):
+    """What can be chosen when an image folder is loaded: see `load_image_folder`."""
+
+    skip_unreadable: bool
+    workers: int | None
+    most_cached_bytes: int
+    cache_dir: Path | None
+
+
+def load_image_folder(folder: Path, spec: Input, name: str | None = None, **options: Unpack[FolderOptions]) -> DataSet:
+    """The pictures of `folder`, decoded, resized, cropped and inverted as `spec` says and as serving does it.
+
+    Classes are the class folders, sorted; labels their names, or in words if all are WordNet ids of ImageNet. A split
+    that `folder_files` finds no folder for is held out. Decoded once, by `workers` processes (as many as cores), into
+    `cache_dir` (the user's cache), if that takes at most `most_cached_bytes`, about; otherwise decoded whenever images
+    are asked for, and with `skip_unreadable` once before, to know which. `md5` holds the SHA-256 of the listing, a line
+    `NAME<tab>SIZE` for each file, sorted; `skipped` counts the unreadable images that were left out.
+
+    Raises DataError if the folder has another layout, fewer than two classes, an empty one, one without a readable
+    training image, or an unreadable image that is not to be skipped.
+    """
+    name = name or folder.resolve().name
+    skip, cache = options.get("skip_unreadable", False), options.get("cache_dir") or cache_folder() / "decoded"
+    files = folder_files(folder)
+    splits = {"train": files.train, "validation": files.validation, "test": files.test}
+    loader = _Loader(Decoder(spec, options.get("workers")), cache, skip)
+    count = sum(map(len, splits.values()))
+    cached = count * spec.channels * spec.height * spec.width <= options.get("most_cached_bytes", MOST_CACHED_BYTES)
+    examples = {
+        split: (loader.cached if cached else loader.streamed)(part, f"{name} {split}") for split, part in splits.items()
+    }
+    for index in np.setdiff1d(np.arange(len(files.classes)), examples["train"].classes).tolist():
+        raise DataError(f"{folder}: class {files.classes[index]} has no readable image to train on")
+    return DataSet(
+        name,
+        readable(files.classes),
+        **examples,
+        md5={"SHA-256 of names and sizes": listing_sha256(*splits.values())},
+        skipped=count - sum(map(len, examples.values())),
+    )
+
+
+def folder_files(folder: Path) -> FolderFiles:
+    """The files of `folder`: train/CLASS/IMAGE beside val/ and test/ with the same classes, or CLASS/IMAGE.
+
+    Test is test/, else val/, as ImageNet has it, else a tenth of each class; validation is val/ if that is not the
+    test, else a tenth of each class of what is left to train on; never more than 5,000. Raises DataError.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: expected a folder ({LAYOUT}), got {'a file' if folder.exists() else 'nothing'}")
+    classes, parts = _published_splits(folder)
+    train, test, validation = parts["train"], parts.get("test", parts.get("val")), None
+    if "test" in parts:
+        validation = parts.get("val")
+    if test is None:
+        train, test = train.hold_out(VALIDATION_IMAGES)
+    if validation is None:
+        train, validation = train.hold_out(VALIDATION_IMAGES)
+    return FolderFiles(classes, train, validation, test)
+
+
+def _published_splits(folder: Path) -> tuple[tuple[str, ...], dict[str, ImageFiles]]:
+    """The names of the class folders, and the files of each split that there is; everything is `train` if none is."""
+    found = class_folders(folder)
+    splits = {split: classes for split in SPLITS if split in found and (classes := class_folders(folder / split))}
+    if not splits:
+        _check_classes(folder, found)
+        return found, {"train": list_classes(folder, found)}
+    if "train" not in splits:
+        raise DataError(f"{folder}: expected {LAYOUT}, got no train/ beside {'/ and '.join(splits)}/")
+    classes = splits["train"]
+    _check_classes(folder / "train", classes)
+    for split, others in splits.items():
+        if differ := sorted(set(classes) ^ set(others)):
+            raise DataError(f"{folder}: expected the same class folders in train/ and {split}/; {differ[0]} is in one")
+    return classes, {split: list_classes(folder, classes, split) for split in splits}
+
+
+def _check_classes(folder: Path, classes: tuple[str, ...]) -> None:
+    if len(classes) < 2:
+        got = f"only {classes[0]}" if classes else "none"
+        raise DataError(f"{folder}: expected a folder of images for each of two or more classes, got {got}")
+
+
+@dataclass(frozen=True)
+class _Loader:
+    """Image files to examples, in one of two ways; images that cannot be read are left out, or raise DataError."""
+
+    decoder: Decoder
+    cache: Path
+    skip_unreadable: bool
+
+    def cached(self, files: ImageFiles, title: str) -> Examples:
+        once = self._decode(files, title, keep_images=True)
+        assert once.images is not None
+        return Split(once.images, once.files.classes)
+
+    def streamed(self, files: ImageFiles, title: str) -> Examples:
+        readable_files = self._decode(files, title, keep_images=False).files if self.skip_unreadable else files
+        return StreamedSplit(readable_files, self.decoder)
+
+    def _decode(self, files: ImageFiles, title: str, *, keep_images: bool) -> DecodedOnce:
+        return decode_once(
+            files, self.decoder, self.cache, title, keep_images=keep_images, skip_unreadable=self.skip_unreadable
+        )

@@ -1,0 +1,1 @@
+"""Post-training quantization: any ONNX image classifier as members of fewer bits."""

@@ -1,0 +1,219 @@
+"""export/training/train.py: training that can be interrupted, and what it keeps."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from export.data.examples import DataSet, Split
+from export.training.checkpoint import TrainingError
+from export.training.objectives import Fgsm
+from export.training.recipes import MemberRecipe, Recipe
+from export.training.train import Progress, Trained, accuracy, fit_temperature, logits_of, train_member
+from models.dorefa import QuantConv2d
+from models.integer import QuantizeInput
+from models.precision import Precision
+
+EPOCHS, BATCHES = 3, 15
+
+
+def silent(progress: Progress) -> None:
+    pass
+
+
+def stochastic_network(precision: Precision) -> nn.Sequential:
+    """Image [N, 1, 8, 8] to logits [N, 4], rounding stochastically in training."""
+    conv = QuantConv2d(
+        1, 4, 8, weight_bits=precision.weights, in_bits=precision.activations, out_bits=None, rounding="stochastic"
+    )
+    return nn.Sequential(QuantizeInput(precision.activations), conv, nn.Flatten(), nn.Linear(4, 4, bias=False))
+
+
+class Exploding(nn.Module):
+    """NaN from the `after`-th batch of training on."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.left = after
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.left -= 1
+        return x * math.nan if self.training and self.left < 0 else x
+
+
+def same_weights(a: Trained, b: Trained) -> bool:
+    states = a.network.state_dict(), b.network.state_dict()
+    return states[0].keys() == states[1].keys() and all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+
+
+@pytest.fixture(params=["fp32", "w2a4", "stochastic w2a4"])
+def recipe(request: pytest.FixtureRequest, toy_recipe: Recipe) -> Recipe:
+    """The toy recipe with one member."""
+    member = MemberRecipe("member", request.param.split()[-1], seed=7)
+    network = stochastic_network if "stochastic" in request.param else toy_recipe.network
+    return dataclasses.replace(toy_recipe, members=(member,), network=network)
+
+
+def train(recipe: Recipe, data: DataSet, path: Path, report: Callable[[Progress], None] = silent) -> Trained:
+    return train_member(recipe, recipe.members[0], data, path, report)
+
+
+@pytest.mark.parametrize("kind", ["after an epoch", "within an epoch"])
+def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(
+    kind: str, recipe: Recipe, toy_data: DataSet, tmp_path: Path
+) -> None:
+    def interrupt(progress: Progress) -> None:
+        if (progress.epoch, progress.batch) == (2, 5):
+            raise KeyboardInterrupt
+
+    whole = train(recipe, toy_data, tmp_path / "whole.pt")
+    path, epochs = tmp_path / "interrupted.pt", list[int]()
+    if kind == "after an epoch":
+        train_member(recipe, recipe.members[0], toy_data, path, silent, stop_after=1)
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, toy_data, path, interrupt)
+    torch.rand(3)  # chance has moved on by the time of the resumption
+    resumed = train(recipe, toy_data, path, lambda progress: epochs.append(progress.epoch))
+
+    assert set(epochs) == {2, 3}
+    assert same_weights(whole, resumed)
+    assert resumed.validation_accuracy == whole.validation_accuracy
+    assert [p.name for p in tmp_path.iterdir() if p.suffix != ".pt"] == []
+
+
+def test_a_finished_training_is_not_repeated(toy_recipe: Recipe, toy_data: DataSet, tmp_path: Path) -> None:
+    first = train(toy_recipe, toy_data, tmp_path / "fp32.pt")
+    again = train(toy_recipe, toy_data, tmp_path / "fp32.pt", lambda progress: pytest.fail("trained"))
+    assert same_weights(first, again) and again.seconds == first.seconds > 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"epochs": 4}, {"batch_size": 10}, {"learning_rate": 0.5}, {"objective": Fgsm(0.1)}, {"seed": 99}],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_checkpoint_of_another_recipe_is_refused(
+    change: dict[str, object], toy_recipe: Recipe, toy_data: DataSet, tmp_path: Path
+) -> None:
+    path = tmp_path / "fp32.pt"
+    train_member(toy_recipe, toy_recipe.members[0], toy_data, path, silent, stop_after=1)
+    before = path.read_bytes()
+    if "seed" in change:
+        other = dataclasses.replace(toy_recipe, members=(dataclasses.replace(toy_recipe.members[0], seed=99),))
+    else:
+        training = dataclasses.replace(toy_recipe.training, **change)  # type: ignore[arg-type]
+        other = dataclasses.replace(toy_recipe, training=training)
+    with pytest.raises(TrainingError, match=r"expected a checkpoint of .* got toy_conv .*; delete it") as refusal:
+        train(other, toy_data, path)
+    assert str(refusal.value).startswith(f"{path}: ")
+    assert path.read_bytes() == before
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_and_the_last_checkpoint_stays(
+    toy_recipe: Recipe, toy_data: DataSet, tmp_path: Path
+) -> None:
+    def toy_conv(precision: Precision) -> nn.Sequential:
+        return nn.Sequential(*toy_recipe.network(precision), Exploding(after=BATCHES + 4))
+
+    path = tmp_path / "fp32.pt"
+    with pytest.raises(TrainingError, match="member fp32: the loss became nan in epoch 2 of 3"):
+        train(dataclasses.replace(toy_recipe, network=toy_conv), toy_data, path)
+    assert torch.load(path, weights_only=True)["epoch"] == 1
+    assert same_weights(train(toy_recipe, toy_data, path), train(toy_recipe, toy_data, tmp_path / "whole.pt"))
+
+
+def test_the_weights_are_those_of_the_best_epoch(
+    toy_recipe: Recipe, toy_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first_epoch = train_member(toy_recipe, toy_recipe.members[1], toy_data, tmp_path / "first.pt", silent, stop_after=1)
+    figures = iter([0.9, 0.5, 0.9])  # of equals the earliest
+    monkeypatch.setattr("export.training.train.accuracy", lambda network, split: next(figures))
+    best = train_member(toy_recipe, toy_recipe.members[1], toy_data, tmp_path / "best.pt", silent)
+    assert same_weights(best, first_epoch) and best.validation_accuracy == 0.9
+
+
+def test_members_learn_and_say_how_well(toy_trained: list[Trained], toy_data: DataSet) -> None:
+    for member in toy_trained:
+        assert member.validation_accuracy == accuracy(member.network, toy_data.validation)
+        assert member.validation_accuracy > 0.5  # of four classes
+        assert not member.network.training
+
+
+def test_progress_is_told_after_every_batch_and_accuracy_once_an_epoch(
+    toy_recipe: Recipe, toy_data: DataSet, tmp_path: Path
+) -> None:
+    told: list[Progress] = []
+    trained = train(toy_recipe, toy_data, tmp_path / "fp32.pt", told.append)
+    steps = [(p.epoch, p.batch) for p in told if p.accuracy is None]
+    figures = [p.accuracy for p in told if p.accuracy is not None]
+
+    assert steps == [(epoch, batch) for epoch in (1, 2, 3) for batch in range(1, BATCHES + 1)]
+    assert {(p.member, p.epochs, p.batches) for p in told} == {("fp32", EPOCHS, BATCHES)}
+    assert len(figures) == EPOCHS and max(figures) == trained.validation_accuracy
+    assert told[-1].loss < told[0].loss
+
+
+def test_the_learning_rate_follows_a_cosine_to_0_over_all_epochs(
+    toy_recipe: Recipe, toy_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+    step = torch.optim.Adam.step
+
+    def recording_step(self: torch.optim.Adam) -> None:
+        rates.append(self.param_groups[0]["lr"])
+        step(self)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", recording_step)
+    train_member(toy_recipe, toy_recipe.members[0], toy_data, tmp_path / "fp32.pt", silent, stop_after=2)
+    train(toy_recipe, toy_data, tmp_path / "fp32.pt")
+    progress = np.arange(EPOCHS * BATCHES) / (EPOCHS * BATCHES)
+    np.testing.assert_allclose(rates, 0.01 * (1 + np.cos(np.pi * progress)) / 2, rtol=1e-4, atol=1e-8)
+
+
+def test_accuracy_and_logits_cover_every_image_of_a_split() -> None:
+    class First(nn.Module):
+        """The first pixel's value as its class."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            return nn.functional.one_hot((images[:, 0, 0, 0] * 255).round().long(), 4).float()
+
+    classes = np.arange(1003) % 4
+    split = Split(classes.astype(np.uint8).reshape(-1, 1, 1, 1), np.where(np.arange(1003) < 1000, classes, 9))
+    assert logits_of(First(), split).shape == (1003, 4)
+    assert accuracy(First(), split) == pytest.approx(1000 / 1003)
+
+
+def cross_entropy(logits: Tensor, classes: Tensor, temperature: float) -> float:
+    """In float64 NumPy."""
+    scaled = logits.numpy().astype(np.float64) / temperature
+    scaled -= scaled.max(axis=1, keepdims=True)
+    rows = np.arange(len(scaled))
+    return float((np.log(np.exp(scaled).sum(axis=1)) - scaled[rows, classes.numpy()]).mean())
+
+
+@settings(max_examples=25)
+@given(seed=st.integers(0, 2**32 - 1), spread=st.floats(0.05, 50))
+def test_no_temperature_fits_better_than_the_one_chosen(seed: int, spread: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(60, 4, generator=generator) * spread
+    classes = torch.where(torch.rand(60, generator=generator) < 0.7, logits.argmax(1), 0)
+    chosen = cross_entropy(logits, classes, fit_temperature(logits, classes))
+    others = [cross_entropy(logits, classes, 10**exponent) for exponent in np.linspace(-2, 2, 101)]
+    assert chosen <= min(others) + 1e-4 * max(1, min(others))
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 5.0])
+def test_the_temperature_of_logits_that_are_off_by_one_is_found(temperature: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    calibrated = torch.randn(20_000, 4, generator=generator) * 2
+    classes = torch.multinomial(calibrated.softmax(dim=1), 1, generator=generator)[:, 0]
+    assert fit_temperature(calibrated * temperature, classes) == pytest.approx(temperature, rel=0.05)
