@@ -11,11 +11,12 @@ from pydantic import BaseModel
 from runtime.ensemble import Ensemble
 from runtime.errors import BundleError
 from runtime.manifest import Manifest, Member
+from runtime.prediction import Mode
 
 Images = NDArray[np.float32]
 
 CLAIM = "Sen et al. claim less than 25% more compute and storage than a single full-precision model"
-MODES = ("full", "quorum")
+MODES: tuple[Mode, ...] = ("full", "quorum")
 
 
 class MemberCost(BaseModel):
