@@ -11,7 +11,7 @@ import torch
 from export.bundle_folder import content_version, new_bundle_folder, provenance, write_manifest
 from export.data.examples import DataSet, Examples
 from export.detection import choose_detection
-from export.graphs.cost import multiply_accumulates
+from export.graphs.cost import bit_operations, multiply_accumulates
 from export.graphs.gradient_graph import gradient_graph
 from export.graphs.graph import OPSET
 from export.graphs.integer_graph import member_graph
@@ -74,6 +74,7 @@ def _write_member(trained: Trained, data: DataSet, folder: Path) -> Member:
         ),
         packed_bytes=(folder / f"{name}.onnx").stat().st_size,
         macs=multiply_accumulates(trained.network, shape),
+        bit_operations=bit_operations(trained.network, shape),
         temperature=fit_temperature(
             logits_of(trained.network, data.validation), torch.from_numpy(data.validation.classes)
         ),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robustness import tables
+from robustness import beside, tables
 from robustness.checks import Evidence, run_checks
 from robustness.evaluate import Plan
 from robustness.findings import Findings
@@ -101,6 +101,8 @@ def assemble(findings: Findings, victim: Victim, confirmed: Share, sitting: Sitt
         classes=tables.class_rows(findings),
         sizes=tables.sizes(findings, size),
         paper=tables.paper_table(findings),
+        detection=beside.detection(findings, victim),
+        overhead=beside.cost(findings, victim),
         checks=checks,
         per_image=tables.image_rows(findings, size),
         gallery=_gallery(findings),
