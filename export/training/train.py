@@ -259,7 +259,7 @@ def _copied(network: nn.Module) -> dict[str, Tensor]:
 
 def logits_of(network: nn.Module, split: Examples, batch_size: int = 500) -> Tensor:
     """Logits float32 [N, K] of every image of a split."""
-    device = next(iter(network.state_dict().values())).device
+    device = _device_of(network)
     with torch.no_grad():
         return torch.cat(
             [
@@ -279,11 +279,15 @@ def _robust_accuracy(network: nn.Module, split: Examples, eps: float | None) -> 
     if eps is None:
         return None
     count = min(ATTACKED_IMAGES, len(split))
-    device = next(network.parameters()).device
+    device = _device_of(network)
     images, classes = torch.from_numpy(split.pixels(0, count)).to(device), torch.from_numpy(split.classes[:count])
     moved = pgd(network, images, classes.to(device), eps, steps=20, step_size=eps / 8)
     with torch.no_grad():
         return float((network(moved).argmax(dim=1).cpu() == classes).float().mean())
+
+
+def _device_of(network: nn.Module) -> torch.device:
+    return next((value.device for value in network.state_dict().values()), torch.device("cpu"))
 
 
 def _spread(total: int, count: int) -> NDArray[np.int64]:
