@@ -15,6 +15,9 @@ from runtime.manifest import Vote
 from runtime.prediction import Prediction
 
 Array = NDArray[np.float32]
+GRADIENT_BATCH = 8
+"""What a few images leave behind on the way forward is still in the cache on the way back: 8 take two thirds to three
+quarters of the time for each image that 256 take."""
 PATIENCE_MS = 3_600_000
 """A slow machine is no successful attack: a member under attack is waited for; the attack has a budget of its own."""
 
@@ -95,8 +98,11 @@ class Victim:
         total = np.zeros_like(images)
         for member in np.unique(pairs[:, 0]):
             graph, rows = self._gradients[member], pairs[pairs[:, 0] == member, 1]
-            if graph is not None:
-                total[rows] += graph.gradient(images[rows], cotangents[member, rows])[1]
+            if graph is None:  # refused before
+                continue
+            for start in range(0, len(rows), GRADIENT_BATCH):
+                part = rows[start : start + GRADIENT_BATCH]
+                total[part] += graph.gradient(images[part], cotangents[member, part])[1]
         return total
 
     def require_gradients(self) -> None:

@@ -41,6 +41,7 @@ class GradientGraph:
             where,
             {"image": image, "cotangent": classes},
             {"logits": classes, "gradient": image},
+            arena=True,
         )
 
     def gradient(self, images: Array, cotangents: Array) -> tuple[Array, Array]:

@@ -12,8 +12,12 @@ Shapes = dict[str, list[int]]
 """Names, in order, and the shape of each behind its free batch axis; all float32."""
 
 
-def open_session(graph: bytes, where: str, inputs: Shapes, outputs: Shapes) -> ort.InferenceSession:
+def open_session(
+    graph: bytes, where: str, inputs: Shapes, outputs: Shapes, *, arena: bool = False
+) -> ort.InferenceSession:
     """A CPU session of one thread for a graph's bytes.
+
+    `arena`: keep the memory of the largest batch for the next one, which saves a gradient graph a fifth of its time.
 
     Raises BundleError, naming `where`, if ONNX Runtime refuses the graph or its inputs or outputs are not these.
     """
@@ -21,7 +25,7 @@ def open_session(graph: bytes, where: str, inputs: Shapes, outputs: Shapes) -> o
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    options.enable_cpu_mem_arena = False  # the arena keeps the largest batch's memory for ever
+    options.enable_cpu_mem_arena = arena
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not has_vnni(_cpuinfo()):
         # There the fast u8 x s8 kernels saturate at int16, and this asks for exact ones. With VNNI the fast ones are

@@ -42,6 +42,11 @@ class Window:
         """Whether the kernel is as large as its input: a convolution is then a matrix product."""
         return self.padding == 0 and self.groups == 1 and shape[1:] == (self.kernel, self.kernel)
 
+    def tiles(self, shape: Shape) -> bool:
+        """Whether its places cover the image once, without padding."""
+        fits = all(size % self.stride == 0 for size in shape[1:])
+        return self.kernel == self.stride and self.padding == 0 and fits
+
     def attributes(self, shape: Shape) -> dict[str, Any]:
         """Of an ONNX node, but for kernel_shape."""
         pads = [self.padding] * 2 + list(self.ends(shape))

@@ -65,7 +65,7 @@ differentiate.register(IntegerAvgPool2d, pool_gradients.integer_average_pool)
 @differentiate.register
 def _(network: nn.Sequential, graph: GraphBuilder, x: str) -> tuple[str, Backward]:
     backwards: list[Backward] = []
-    for index, layer in enumerate(network):
+    for index, layer in _pools_first(network):
         with graph.inside(str(index)):
             x, backward = differentiate(layer, graph, x)
         backwards.append(backward)
@@ -76,6 +76,16 @@ def _(network: nn.Sequential, graph: GraphBuilder, x: str) -> tuple[str, Backwar
         return gradient
 
     return x, back
+
+
+def _pools_first(network: nn.Sequential) -> list[tuple[int, nn.Module]]:
+    """The layers with their numbers, a max pool before the ReLU that it follows: the same values and gradients (where
+    all of a window are below 0, ReLU stops the gradient either way), and ReLU's mask is smaller."""
+    layers = list(enumerate(network))
+    for place in range(len(layers) - 1):
+        if isinstance(layers[place][1], nn.ReLU) and isinstance(layers[place + 1][1], nn.MaxPool2d):
+            layers[place : place + 2] = layers[place + 1], layers[place]
+    return layers
 
 
 @differentiate.register
