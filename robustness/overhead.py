@@ -49,8 +49,8 @@ class OverheadReport(BaseModel):
 
     claim: str = CLAIM
     members: list[MemberCost]
-    stored_over_fp32: float
-    """Bytes of all members over those of the full-precision one, less 1."""
+    stored_over_fp32: float | None
+    """Bytes of all members over those of the full-precision one, less 1; null where the manifest does not say them."""
     bit_operations_over_fp32: float | None
     cpu: list[CpuTime]
 
@@ -76,7 +76,11 @@ def overhead(manifest: Manifest, ensemble: Ensemble, sets: dict[str, Images], ro
     own = alone.bit_operations
     return OverheadReport(
         members=members,
-        stored_over_fp32=round(sum(member.file_bytes for member in members) / alone.packed_bytes - 1, 4),
+        stored_over_fp32=(
+            round(sum(member.file_bytes for member in members) / alone.packed_bytes - 1, 4)
+            if alone.packed_bytes
+            else None
+        ),
         bit_operations_over_fp32=(round(sum(known) / own - 1, 4) if own and len(known) == len(operations) else None),
         cpu=[row for name, images in sets.items() for row in _timed(ensemble, name, images, rounds)],
     )

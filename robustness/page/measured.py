@@ -98,7 +98,9 @@ def costs(data: OverheadReport | None, recipe: str) -> Section | None:
     if data is None:
         return None
     layers = f" ({BY_LAYERS[recipe]})" if recipe in BY_LAYERS else ""
-    sentences = [f"{data.claim}.", f"Here the files of all members take {_more(data.stored_over_fp32)} bytes{layers}."]
+    sentences = [f"{data.claim}."]
+    if data.stored_over_fp32 is not None:
+        sentences.append(f"Here the files of all members take {_more(data.stored_over_fp32)} bytes{layers}.")
     if data.bit_operations_over_fp32 is not None:
         more = _more(data.bit_operations_over_fp32)
         sentences.append(f"Multiply-accumulates, each times the bits of weight and activation: {more}.")

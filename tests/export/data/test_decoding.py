@@ -1,5 +1,6 @@
 """export/data/decoding.py: the pixels that serving has, here and in processes; damaged files; processes that die."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -144,6 +145,7 @@ def test_processes_end_with_the_decoder(pictures: list[str]) -> None:
     next(decoder.decode([pictures]))
     processes = multiprocessing.active_children()
     del decoder
+    gc.collect()  # futures and the pool refer to one another
     assert len(processes) == 1
     end_of(processes)
 
