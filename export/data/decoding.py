@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import threading
 import warnings
+import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -83,7 +84,10 @@ class Decoder:
         from runtime.ensemble import usable_cores  # here, so that the processes do without ONNX Runtime
 
         spawn = multiprocessing.get_context("spawn")  # fork is not safe once sessions or threads exist
-        return ProcessPoolExecutor(self._workers or usable_cores(), spawn, _end_with_parent)
+        pool = ProcessPoolExecutor(self._workers or usable_cores(), spawn, _end_with_parent)
+        # The pool is part of a cycle: without this its processes would stay until the next collection.
+        weakref.finalize(self, pool.shutdown, wait=False, cancel_futures=True)
+        return pool
 
     def _collect(self, futures: list[Future[Decoded]]) -> Decoded:
         try:
