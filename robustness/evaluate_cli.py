@@ -134,10 +134,24 @@ def _run(bundle: Bundle, plan: Plan, journal: Journal, crew: Crew, advance: Adva
     victim = Victim.of_bundle(bundle)
     try:
         seconds = journal.tick(time.perf_counter() - start)
-        command = " ".join(["empir", *sys.argv[1:]])
-        return write_report(plan, ledgers, victim, Sitting(command, seconds, crew.size), out)
+        return write_report(plan, ledgers, victim, Sitting(command_of(sys.argv[1:]), seconds, crew.size), out)
     finally:
         victim.close()
+
+
+def command_of(arguments: list[str]) -> str:
+    """The command for the report; where the data lies on this machine is nobody else's business.
+
+    >>> command_of(["evaluate", "mnist", "--data-dir", "/home/me/data", "--n", "10"])
+    'empir evaluate mnist --n 10'
+    """
+    kept, rest = ["empir"], iter(arguments)
+    for argument in rest:
+        if argument == "--data-dir":
+            next(rest, None)
+        elif not argument.startswith("--data-dir="):
+            kept.append(argument)
+    return " ".join(kept)
 
 
 def attach_report(out: Path, bundle: Path) -> None:
