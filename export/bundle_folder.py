@@ -2,14 +2,11 @@
 
 import hashlib
 import os
-import platform
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -18,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from runtime.bundle import MANIFEST
 from runtime.errors import BundleError
 from runtime.manifest import NAME, Manifest, Member, Name, Provenance
+from runtime.origin import git_commit, hardware, packages
 
 PACKAGES = ("torch", "onnx", "onnxruntime", "numpy")
 
@@ -78,9 +76,9 @@ def provenance(**source: Unpack[Source]) -> Provenance:
     """Where a bundle comes from, of this code, with these packages, on this machine, now."""
     return Provenance(
         **source,
-        git_commit=_git_commit(),
-        packages={package: version(package) for package in PACKAGES} | {"python": platform.python_version()},
-        hardware=_hardware(),
+        git_commit=git_commit(),
+        packages=packages(PACKAGES),
+        hardware=hardware(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -97,26 +95,3 @@ def _swap(folder: Path, out: Path, scratch: Path) -> None:
             os.rename(old, out)
         raise
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _git_commit() -> str:
-    try:
-        run = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-            cwd=Path(__file__).parent,  # of this code, wherever it is called from
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return run.stdout.strip()
-
-
-def _hardware() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        model = platform.processor() or platform.machine()
-    return f"{model}, {os.cpu_count()} cores"

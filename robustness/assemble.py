@@ -18,7 +18,6 @@ from robustness.findings import Findings
 from robustness.journal import write_aside
 from robustness.ledger import TOLERANCE, Ledger
 from robustness.norms import NORMS
-from robustness.origin import git_commit, hardware, packages
 from robustness.report import (
     ADVERSARIAL,
     REPORT,
@@ -39,7 +38,9 @@ from robustness.victim import Array, Victim
 from robustness.worker import judge
 from runtime.images import encode_png
 from runtime.manifest import Manifest
+from runtime.origin import git_commit, hardware, packages
 
+PACKAGES = ("empir-serve", "numpy", "onnxruntime", "pyautoattack", "torch", "ray")
 MOST_PLANTED = 10
 MOST_PICTURES = 12
 DIGITS = 4
@@ -227,7 +228,7 @@ def _run(findings: Findings, sitting: Sitting) -> Run:
         workers=sitting.workers,
         chunk=findings.plan.chunk,
         hardware=hardware(),
-        packages=packages(),
+        packages=packages(PACKAGES),
         git_commit=git_commit(),
     )
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 import export.bundle
+import runtime.origin
 from export.bundle import write_bundle
 from export.bundle_folder import refuse_to_overwrite
 from export.data.examples import DataSet
@@ -89,7 +90,7 @@ def test_the_commit_is_that_of_this_code_whatever_the_folder(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def git(command: list[str], *, cwd: Path, **options: bool) -> subprocess.CompletedProcess[str]:
-        assert cwd == Path(export.bundle.__file__).parent
+        assert cwd == Path(runtime.origin.__file__).parent
         return subprocess.CompletedProcess(command, 0, stdout="c0ffee-dirty\n")
 
     def no_git(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:

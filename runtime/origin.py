@@ -1,12 +1,11 @@
-"""Where a report was made: hardware, packages, code."""
+"""Where a bundle or a report was made: hardware, packages, code."""
 
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-PACKAGES = ("empir-serve", "numpy", "onnxruntime", "pyautoattack", "torch", "ray")
 
 
 def hardware() -> str:
@@ -19,10 +18,10 @@ def hardware() -> str:
     return f"{model}, {os.cpu_count()} cores"
 
 
-def packages() -> dict[str, str]:
-    """Versions of those that are installed, and of Python."""
+def packages(names: Iterable[str]) -> dict[str, str]:
+    """Versions of those of `names` that are installed, and of Python."""
     found = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in names:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
