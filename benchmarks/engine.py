@@ -17,8 +17,8 @@ from rich.table import Table
 
 from export.training.recipes import RECIPES
 from robustness.attacks.climb import Schedule, climb
-from robustness.goals import ANY_OTHER, as_asked
-from robustness.losses import mean_probability
+from robustness.losses.goals import ANY_OTHER, as_asked
+from robustness.losses.over_members import mean_probability
 from robustness.parameters import default_eps
 from robustness.victim import Victim
 from runtime.cli import bundles_option, open_bundle

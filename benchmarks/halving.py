@@ -5,9 +5,9 @@ import numpy as np
 from benchmarks.context import Context
 from benchmarks.figure import Figure
 from robustness.attacks.climb import Schedule, climb
-from robustness.coalitions import coalitions
-from robustness.goals import ANY_OTHER, every_class
-from robustness.losses import joint_margin
+from robustness.losses.coalitions import coalitions
+from robustness.losses.goals import ANY_OTHER, every_class
+from robustness.losses.over_members import joint_margin
 from robustness.probe import halving_steps
 from robustness.victim import Victim
 

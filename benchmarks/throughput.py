@@ -12,8 +12,8 @@ from benchmarks.figure import Figure, spread
 from export.graphs.restore import restore
 from export.training.recipes import RECIPES
 from robustness.attacks.climb import Schedule, climb
-from robustness.goals import ANY_OTHER, as_asked
-from robustness.losses import mean_probability
+from robustness.losses.goals import ANY_OTHER, as_asked
+from robustness.losses.over_members import mean_probability
 from robustness.victim import Victim
 
 BUNDLE = "mnist"

@@ -1,8 +1,8 @@
 """`python -m robustness`."""
 
-import robustness.check_cli
-import robustness.report_cli
-from robustness.evaluate_cli import main
+import robustness.claims.check_cli
+import robustness.reporting.report_cli
+from robustness.evaluation.evaluate_cli import main
 
 __all__ = ["main", "robustness"]
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustness.attacks.climb import climb
-from robustness.coalitions import coalitions
-from robustness.goals import ANY_OTHER, Goals, as_asked, every_class
-from robustness.losses import Loss, joint_margin, mean_probability
+from robustness.losses.coalitions import coalitions
+from robustness.losses.goals import ANY_OTHER, Goals, as_asked, every_class
+from robustness.losses.over_members import Loss, joint_margin, mean_probability
 from robustness.norms import NORMS
 from robustness.parameters import AttackParameters, Plan, plan
 from robustness.probe_report import THREAT_MODEL, Attack, MemberView, Outcome, Perturbation, Pictures, ProbeReport, View

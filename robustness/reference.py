@@ -1,7 +1,7 @@
 """Reference libraries, AutoAttack and Foolbox, let loose on the served ensemble through its gradient graphs.
 
 They drop an image as soon as the largest of the scores that they see is not the label's. So that is always the served
-verdict's (robustness/vote_score.py), and what they find is judged by the served vote again.
+verdict's (robustness/losses/vote_score.py), and what they find is judged by the served vote again.
 """
 
 import sys
@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from robustness.attacks.attack import Found, Labels, OutOfTime, ThreatModel, never
 from robustness.attacks.gradient import DEFAULT_STEPS, usual_step
 from robustness.foreign_attack import Batch, Evaluation, ForeignAttack, Progress, in_turn
+from robustness.losses.vote_score import NEGLIGIBLE, ScoreName, VoteScore, crowned, vote_score
 from robustness.norms import NormName
 from robustness.victim import Array, Victim
-from robustness.vote_score import NEGLIGIBLE, ScoreName, VoteScore, crowned, vote_score
 from runtime.errors import InvalidValue
 from runtime.vote import NO_VOTE
 

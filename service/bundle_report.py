@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from robustness.attached import attached_report
-from robustness.report_html import content_security_policy, page
+from robustness.reporting.attached import attached_report
+from robustness.reporting.report_html import content_security_policy, page
 from runtime.manifest import Manifest
 
 

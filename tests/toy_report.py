@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from robustness.detection_report import AttackerRow, DetectionReport
-from robustness.overhead import CpuTime, MemberCost, OverheadReport
-from robustness.report import (
+from robustness.detection.detection_report import AttackerRow, DetectionReport
+from robustness.reporting.overhead import CpuTime, MemberCost, OverheadReport
+from robustness.reporting.report import (
     AttackRow,
     BundleIdentity,
     Check,
@@ -24,7 +24,7 @@ from robustness.report import (
     Sizes,
     Transfer,
 )
-from robustness.share import Share
+from robustness.reporting.share import Share
 from runtime.manifest import Manifest
 from tests.toy_bundle import LABELS
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from robustness.attacks.attack import Found, OutOfTime, never
 from robustness.attacks.steppers import STEPPERS, Ball, StepperName
-from robustness.goals import ANY_OTHER, Goals
-from robustness.losses import Loss, Values
+from robustness.losses.goals import ANY_OTHER, Goals
+from robustness.losses.over_members import Loss, Values
 from robustness.norms import NORMS, NormName
 from robustness.victim import Array, Victim
 

@@ -8,8 +8,8 @@ import numpy as np
 from robustness.attacks.attack import Found, Labels, OutOfTime, ThreatModel, never
 from robustness.attacks.climb import Schedule, climb
 from robustness.attacks.steppers import StepperName
-from robustness.goals import ANY_OTHER, as_asked, every_class
-from robustness.loss_names import make_loss
+from robustness.losses.goals import ANY_OTHER, as_asked, every_class
+from robustness.losses.loss_names import make_loss
 from robustness.norms import NormName
 from robustness.victim import Array, Victim
 
@@ -49,7 +49,7 @@ KINDS: dict[str, Kind] = {
 
 @dataclass(frozen=True)
 class GradientAttack:
-    """Climbs the loss `loss` of robustness/loss_names.py by `schedule`, `restarts` times for each goal."""
+    """Climbs the loss `loss` of robustness/losses/loss_names.py by `schedule`, `restarts` times for each goal."""
 
     kind: str
     loss: str

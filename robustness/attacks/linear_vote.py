@@ -7,7 +7,7 @@ from itertools import combinations, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from robustness.coalitions import Coalitions
+from robustness.losses.coalitions import Coalitions
 from robustness.norms import NORMS, NormName
 from robustness.victim import Array
 

@@ -9,7 +9,7 @@ from robustness.attacks.deepfool import DeepFool
 from robustness.attacks.gradient import DEFAULT_STEPS, KINDS, GradientAttack
 from robustness.attacks.hopskipjump import HopSkipJump
 from robustness.attacks.square import Square
-from robustness.loss_names import LOSSES, is_loss
+from robustness.losses.loss_names import LOSSES, is_loss
 from robustness.norms import NormName
 from runtime.errors import InvalidValue
 

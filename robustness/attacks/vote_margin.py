@@ -10,9 +10,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from robustness.coalitions import Coalitions, coalitions
-from robustness.losses import nearest
-from robustness.terms import log_softmax, log_sum_exp
+from robustness.losses.coalitions import Coalitions, coalitions
+from robustness.losses.over_members import nearest
+from robustness.losses.terms import log_softmax, log_sum_exp
 from robustness.victim import Victim
 from runtime.errors import InvalidValue
 

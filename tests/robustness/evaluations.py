@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from robustness.attacks.registry import Settings
-from robustness.crew import Alone
-from robustness.evaluate import Plan, evaluate
-from robustness.image_sets import Drawn
-from robustness.journal import Journal
-from robustness.ledger import Ledger
-from robustness.steps import CLEAN, Step
+from robustness.evaluation.crew import Alone
+from robustness.evaluation.evaluate import Plan, evaluate
+from robustness.evaluation.image_sets import Drawn
+from robustness.evaluation.journal import Journal
+from robustness.evaluation.ledger import Ledger
+from robustness.evaluation.steps import CLEAN, Step
+from robustness.evaluation.worker import Outcome, Task, run_step
 from robustness.victim import Victim
-from robustness.worker import Outcome, Task, run_step
 from runtime.manifest import Manifest
 from tests.linear_victim import LINEAR_MANIFEST
 

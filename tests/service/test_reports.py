@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from robustness.report import REPORT, Report
-from robustness.report_html import PAGE, content_security_policy, page
+from robustness.reporting.report import REPORT, Report
+from robustness.reporting.report_html import PAGE, content_security_policy, page
 from runtime.bundle import MANIFEST
 from runtime.errors import BundleError
 from tests.live import Live, Start, problem_of

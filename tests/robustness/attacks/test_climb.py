@@ -10,9 +10,9 @@ from torch import Tensor
 
 from robustness.attacks.attack import Found
 from robustness.attacks.climb import Schedule, climb, succeeded
-from robustness.coalitions import coalitions
-from robustness.goals import ANY_OTHER, Goals, as_asked, every_class
-from robustness.losses import Cotangents, Values, joint_margin, mean_probability
+from robustness.losses.coalitions import coalitions
+from robustness.losses.goals import ANY_OTHER, Goals, as_asked, every_class
+from robustness.losses.over_members import Cotangents, Values, joint_margin, mean_probability
 from robustness.norms import NORMS, NormName
 from robustness.victim import Victim
 from runtime.bundle import load_bundle

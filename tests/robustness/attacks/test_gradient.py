@@ -9,7 +9,7 @@ import pytest
 from robustness.attacks import climb
 from robustness.attacks.gradient import KINDS
 from robustness.attacks.registry import Settings, make_attack
-from robustness.loss_names import ALONE, LOSSES
+from robustness.losses.loss_names import ALONE, LOSSES
 from robustness.norms import NORMS, NormName
 from robustness.victim import Victim
 from runtime.errors import InvalidValue

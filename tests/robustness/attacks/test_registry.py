@@ -4,7 +4,7 @@ import pytest
 
 from robustness.attacks.gradient import KINDS
 from robustness.attacks.registry import FACTORIES, Settings, attack_names, make_attack
-from robustness.loss_names import LOSSES
+from robustness.losses.loss_names import LOSSES
 from runtime.errors import InvalidValue
 
 

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from robustness.attacks.vote_margin import AverageVoter, MemberVoters, smooth_vote_margin, vote_margin, voters_of
-from robustness.coalitions import coalitions
+from robustness.losses.coalitions import coalitions
 from robustness.victim import Victim
 from runtime.errors import InvalidValue
 from runtime.manifest import Vote

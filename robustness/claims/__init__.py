@@ -1,0 +1,1 @@
+"""Claims: adversarial images that anybody has found, judged."""

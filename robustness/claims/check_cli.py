@@ -1,0 +1,186 @@
+"""Command line of a claim: `empir check BUNDLE FILE.npz`; without a file it hands over to the proof of the bundle."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import click
+import numpy as np
+from rich.console import Console, Group
+from rich.text import Text
+
+from robustness.claims.claim import BadClaim, Claim, read_claim
+from robustness.claims.judgement import Judgement, Lowered, judge_claim, lowered, norm_of
+from robustness.cli import main
+from robustness.evaluation.image_sets import ImageSet, open_images
+from robustness.norms import NORMS, NormName
+from robustness.parameters import default_eps, number
+from robustness.reporting.attached import attached_report
+from robustness.reporting.page.parts import ball_text
+from robustness.reporting.report import Report
+from robustness.victim import PATIENCE_MS, Victim
+from runtime.bundle import Bundle
+from runtime.cli import bundles_option, open_bundle
+from runtime.ensemble import Ensemble
+from runtime.errors import EmpirError
+from runtime.manifest import Manifest
+
+__all__ = ["check", "main"]
+
+PROVE = "empir.prove"
+"""In click's `meta`: gives the command that proves a bundle without a file; `empir` has one, this package none."""
+
+MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Options of the command that go before what the file and the bundle's report say."""
+
+    norm: NormName | None
+    eps: str | None
+    images: Path | None
+    data_dir: Path | None
+
+
+@main.command("check")
+@click.argument("bundle", default="mnist-empir")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@bundles_option
+@click.option("--norm", type=click.Choice(get_args(NormName)), help="[the file's, or the report's, or linf]")
+@click.option("--eps", help="A number, or a fraction like 8/255. [the file's, or the report's, or the literature's]")
+@click.option("--images", type=click.Path(path_type=Path, exists=True), help="Other labelled images: npz, or a folder.")
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path), envvar="EMPIR_DATA_DIR", help="Where data sets are, or go."
+)
+@click.pass_context
+def check(
+    ctx: click.Context,
+    bundle: str,
+    file: Path | None,
+    bundles: Path,
+    norm: NormName | None,
+    eps: str | None,
+    images: Path | None,
+    data_dir: Path | None,
+) -> None:
+    """Prove BUNDLE again, or judge the adversarial images in FILE.
+
+    Without FILE: its checksums, and that PyTorch, with the bundle's weights, gives every test image the class that the
+    served graph gives, the same logits, and the gradients of the gradient graph.
+
+    With FILE, anybody's npz: whether each image is within eps of its test image, in [0, 1], and misclassified by the
+    served vote; and by how much that lowers the worst case of the bundle's report. Arrays: `images`, float32
+    [K, C, H, W], or uint8 levels; `labels` [K], the true classes; `indices` [K] in the test set, or `originals`, the
+    test images themselves; `norm` and `eps` if it likes. `empir evaluate` writes such a file, adversarial.npz. Exits
+    with 0 only if every image holds.
+
+    \b
+    Examples:
+      empir check mnist-empir
+      empir check mnist-empir adversarial.npz --eps 0.3
+    """
+    if file is None:
+        _prove(ctx, bundle, bundles, data_dir)
+        return
+    try:
+        opened = open_bundle(bundles, bundle)
+        held = _check(opened, file, Asked(norm, eps, images, data_dir), ctx.obj)
+    except (EmpirError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    if not held:
+        sys.exit(1)
+
+
+def _prove(ctx: click.Context, bundle: str, bundles: Path, data_dir: Path | None) -> None:
+    prove: Callable[[], click.Command] | None = ctx.meta.get(PROVE)
+    if prove is None:
+        raise click.UsageError("expected FILE: python -m robustness has no PyTorch to compare with, `empir check` has")
+    ctx.invoke(prove(), bundle=bundle, bundles=bundles, data_dir=data_dir)
+
+
+def _check(
+    bundle: Bundle, file: Path, asked: Asked, held_out: Callable[[Manifest, Path | None], ImageSet] | None
+) -> bool:
+    manifest = bundle.manifest
+    claim = read_claim(file, manifest)
+    attached = attached_report(bundle.folder, manifest)
+    report = None if attached is None else attached.report
+    norm, eps = _ball(claim, asked, report, manifest)
+    source = _test_images(asked, held_out, manifest)
+    known = report is not None and (source.name, source.sums) == (report.images.data_set, report.images.sums)
+    among = np.array(report.images.indices) if report is not None and known else None
+    ensemble = Ensemble.of_bundle(bundle, member_deadline_ms=PATIENCE_MS)
+    victim = Victim(ensemble, [None] * len(manifest.members))
+    try:
+        judgement = judge_claim(claim, victim, source, norm, eps, among)
+    except BadClaim as error:
+        raise BadClaim(f"{file}: {error}") from error
+    finally:
+        victim.close()
+    left = lowered(report, claim, judgement, source) if report is not None and known else None
+    head = f"{file.name}: {len(claim.images)} images against {manifest.name} {manifest.version}, {ball_text(norm, eps)}"
+    Console().print(Group(Text(head, "dim"), *_verdict(judgement), _said(report, left)), soft_wrap=True)
+    return bool(judgement.holds.all())
+
+
+def _ball(claim: Claim, asked: Asked, report: Report | None, manifest: Manifest) -> tuple[NormName, float]:
+    """The option's, or else the file's, or else the report's, or else the literature's; eps only of the same norm."""
+    norm = asked.norm or claim.norm or (norm_of(report) if report is not None else "linf")
+    spec = manifest.input
+    if asked.eps is not None:
+        return norm, number("eps", asked.eps, NORMS[norm].largest((spec.channels, spec.height, spec.width)))
+    if claim.eps is not None and claim.norm in (None, norm):
+        return norm, claim.eps
+    same = report is not None and norm_of(report) == norm
+    return norm, report.eps if report is not None and same else default_eps(norm, spec.channels)
+
+
+def _test_images(
+    asked: Asked, held_out: Callable[[Manifest, Path | None], ImageSet] | None, manifest: Manifest
+) -> ImageSet:
+    if asked.images is not None:
+        return open_images(asked.images, manifest)
+    if held_out is None:
+        raise BadClaim(f"{manifest.name}: expected --images: python -m robustness has no data sets, `empir` has them")
+    return held_out(manifest, asked.data_dir)
+
+
+def _verdict(judgement: Judgement) -> list[Text]:
+    holds = int(judgement.holds.sum())
+    lines = [
+        Text(f"{holds} of {len(judgement.holds)} hold: near, in [0, 1], and misclassified by the served vote", "bold")
+    ]
+    farthest = [f"image {k} by {judgement.size[k]:.4g}" for k in np.flatnonzero(~judgement.near)[:MOST_NAMED]]
+    for flags, what, named in (
+        (judgement.near, "farther from its test image than eps", farthest),
+        (judgement.in_range, "outside [0, 1]", _named(~judgement.in_range)),
+        (judgement.misclassified, "classified rightly", _named(~judgement.misclassified)),
+    ):
+        if count := int((~flags).sum()):
+            more = ", ..." if count > len(named) else ""
+            lines.append(Text(f"{count} {what}: {', '.join(named)}{more}", "red"))
+    return lines
+
+
+def _named(flags: "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]") -> list[str]:
+    return [f"image {k}" for k in np.flatnonzero(flags)[:MOST_NAMED]]
+
+
+def _said(report: Report | None, left: Lowered | None) -> Text:
+    """What the claim does to the bundle's report."""
+    if report is None:
+        return Text("the bundle has no report whose worst case it could lower", "dim")
+    if left is None:
+        return Text("the bundle's report is on other test images: its worst case is not compared", "dim")
+    suite = f"{report.suite}, {ball_text(report.norm, report.eps)}, n = {report.robust.n}"
+    before, after = left.before.share, left.after.share
+    if not left.fallen:
+        return Text(f"the worst case of the bundle's report ({suite}) stays at {before:.1%}")
+    return Text(
+        f"the worst case of the bundle's report ({suite}) falls from {before:.1%} to {after:.1%}: "
+        f"{len(left.fallen)} test images fall that had withstood every attack",
+        "bold red",
+    )

@@ -1,0 +1,112 @@
+"""A claim judged: whether its images are adversarial for the served ensemble, and what they leave of its report."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustness.claims.claim import BadClaim, Claim, refuse_outside
+from robustness.evaluation.image_sets import ImageSet, Indices
+from robustness.evaluation.ledger import TOLERANCE, Flags
+from robustness.evaluation.worker import judge
+from robustness.norms import NORMS, NormName
+from robustness.reporting.report import Report
+from robustness.reporting.share import Share
+from robustness.victim import Array, Victim
+
+AT_ONCE = 500
+"""Test images looked at together."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Of each image of a claim [K]: its test image's index, its distance to it, and whether it is adversarial."""
+
+    indices: Indices
+    norm: NormName
+    size: NDArray[np.float64]
+    near: Flags
+    in_range: Flags
+    misclassified: Flags
+
+    @property
+    def holds(self) -> Flags:
+        holds: Flags = self.near & self.in_range & self.misclassified
+        return holds
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A report's worst case before and after a claim; the test images that fall to it and had withstood the report."""
+
+    before: Share
+    after: Share
+    fallen: list[int]
+
+
+def judge_claim(
+    claim: Claim, victim: Victim, source: ImageSet, norm: NormName, eps: float, among: Indices | None = None
+) -> Judgement:
+    """Compare each image with its test image, and ask the served members and their vote.
+
+    Originals are looked for `among` these test images, or all. Raises BadClaim if an index or an original is none of
+    the test set, or a label not the one that it has there.
+    """
+    indices = _indices(claim, source, among)
+    wrong = claim.labels != source.classes[indices]
+    if wrong.any():
+        first = int(wrong.argmax())
+        has, index = source.classes[indices[first]], indices[first]
+        raise BadClaim(f"labels[{first}]: expected {has}, the class of test image {index}, got {claim.labels[first]}")
+    size = _distances(claim, indices, source, norm)
+    in_range: Flags = np.all((claim.images >= 0) & (claim.images <= 1), axis=(1, 2, 3))
+    misclassified = judge(victim, claim.images).wrong(claim.labels)[0]
+    return Judgement(indices, norm, size, size <= eps + TOLERANCE, in_range, misclassified)
+
+
+def _distances(claim: Claim, indices: Indices, source: ImageSet, norm: NormName) -> NDArray[np.float64]:
+    parts = _parts(len(indices))
+    return np.concatenate([NORMS[norm].size(claim.images[part] - source.pixels(indices[part])) for part in parts])
+
+
+def _indices(claim: Claim, source: ImageSet, among: Indices | None) -> Indices:
+    total = len(source.classes)
+    if claim.indices is not None:
+        refuse_outside("indices", claim.indices, total)
+        return claim.indices
+    assert claim.originals is not None
+    wanted = np.arange(total) if among is None else among
+    places: dict[bytes, int] = {}
+    for part in _parts(len(wanted)):
+        places |= dict(zip(_levels(source.pixels(wanted[part])), wanted[part].tolist(), strict=True))
+    found = [places.get(key, -1) for key in _levels(claim.originals)]
+    if -1 in found:
+        raise BadClaim(
+            f"originals[{found.index(-1)}]: expected one of {len(wanted)} test images of {source.name}, got another"
+        )
+    return np.array(found, dtype=np.int64)
+
+
+def _levels(images: Array) -> list[bytes]:
+    """Each image as 8-bit levels, which are the same whatever rounding it went through."""
+    return [level.tobytes() for level in np.rint(images.clip(0, 1) * 255).astype(np.uint8)]
+
+
+def _parts(count: int) -> list[slice]:
+    return [slice(start, start + AT_ONCE) for start in range(0, count, AT_ONCE)]
+
+
+def lowered(report: Report, claim: Claim, judgement: Judgement, source: ImageSet) -> Lowered:
+    """What the claim leaves of a report on the same test set: only what fits the report's own ball counts."""
+    norm = norm_of(report)
+    same = norm == judgement.norm
+    size = judgement.size if same else _distances(claim, judgement.indices, source, norm)
+    inside = judgement.in_range & judgement.misclassified & (size <= report.eps + report.tolerance)
+    broken = set(judgement.indices[inside].tolist())
+    fallen = [row.index for row in report.per_image if row.outcome == "not_broken" and row.index in broken]
+    return Lowered(report.robust, Share.of(report.robust.count - len(fallen), report.robust.n), sorted(fallen))
+
+
+def norm_of(report: Report) -> NormName:
+    """The report's norm, as one of those that there are."""
+    return next(name for name in NORMS if name == report.norm)

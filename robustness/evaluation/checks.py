@@ -1,0 +1,149 @@
+"""Checks that can fail: what a sound evaluation must show (Carlini et al., arXiv 1902.06705)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from robustness.evaluation.ledger import Flags
+from robustness.reporting.report import Check
+from robustness.reporting.share import Share
+
+SLACK = 0.02
+"""The share of images by which random starts may let a longer or wider attack be the weaker one."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the checks look at. Flags [n] say which of the same images are wrong after an attack; None: it did not run.
+
+    suite: after all attacks of the suite. curves: by target the number wrong at each eps, rising to the whole space.
+    zero_gradients: by member, clean images whose margin has a gradient of exactly 0; empty where there is no graph.
+    planted: adversarial images planted next to an image, and found. confirmed: adversarial images judged once more.
+    """
+
+    one_step: Flags | None
+    iterative: Flags | None
+    more_steps: Flags | None
+    queries: Flags | None
+    suite: Flags
+    curves: Mapping[str, Sequence[int]]
+    curve_images: int
+    zero_gradients: Mapping[str, Share]
+    members: Sequence[str]
+    planted: Share
+    confirmed: Share
+
+
+def run_checks(evidence: Evidence) -> list[Check]:
+    """All of them, in the order of a report."""
+    checks = (one_step, queries, monotone, unbounded, more_steps, zero_gradients, planted, confirmed)
+    return [check(evidence) for check in checks]
+
+
+def one_step(evidence: Evidence) -> Check:
+    """An attack of many steps is at least as strong as one of a single step."""
+    name = "iterative at least as strong as one step"
+    if evidence.one_step is None or evidence.iterative is None:
+        return _impossible(name)
+    single, many, n = int(evidence.one_step.sum()), int(evidence.iterative.sum()), len(evidence.one_step)
+    sentence = f"One step leaves {single} of {n} images wrong, several steps {many}."
+    return Check(name=name, passed=many >= single, measured={"one step": single, "several": many}, sentence=sentence)
+
+
+def queries(evidence: Evidence) -> Check:
+    """An attack with gradients is at least as strong as one that only asks; otherwise gradients are masked."""
+    name = "gradient at least as strong as queries"
+    if evidence.more_steps is None or evidence.queries is None:
+        return _impossible(name)
+    gradient, asked, n = int(evidence.more_steps.sum()), int(evidence.queries.sum()), len(evidence.queries)
+    only = int((evidence.queries & ~evidence.more_steps).sum())
+    sentence = f"Gradients leave {gradient} of {n} images wrong, queries {asked}; {only} fell to queries alone."
+    measured = {"gradient": gradient, "queries": asked, "queries alone": only}
+    return Check(name=name, passed=gradient >= asked, measured=measured, sentence=sentence)
+
+
+def monotone(evidence: Evidence) -> Check:
+    """A larger ball holds the smaller one, so more images fall in it."""
+    name = "success monotone in eps"
+    if not evidence.curves:
+        return _impossible(name)
+    drops = {on: max(0, *(a - b for a, b in pairwise(counts))) for on, counts in _curves(evidence)}
+    allowed = max(1, round(SLACK * evidence.curve_images))
+    worst = max(drops, key=lambda on: drops[on])
+    sentence = (
+        f"From one eps to the next larger one at most {drops[worst]} of {evidence.curve_images} images fewer fall "
+        f"({worst}); {allowed} are allowed for random starts."
+    )
+    return Check(name=name, passed=drops[worst] <= allowed, measured={"largest drop": drops}, sentence=sentence)
+
+
+def unbounded(evidence: Evidence) -> Check:
+    """Anything in [0, 1] allowed, every image can be made adversarial."""
+    name = "success 100% without a bound"
+    if not evidence.curves:
+        return _impossible(name)
+    n = evidence.curve_images
+    fallen = {on: counts[-1] for on, counts in _curves(evidence)}
+    sentence = f"With every image of [0, 1] allowed, {min(fallen.values())} of {n} images fall at the least."
+    return Check(name=name, passed=min(fallen.values()) == n, measured={"fallen": fallen, "n": n}, sentence=sentence)
+
+
+def more_steps(evidence: Evidence) -> Check:
+    """An attack of five times the steps finds little that the suite has not found."""
+    name = "more steps change little"
+    if evidence.more_steps is None or evidence.iterative is None:
+        return _impossible(name)
+    n = len(evidence.more_steps)
+    gained = int((evidence.more_steps & ~evidence.suite).sum())
+    few, many = int(evidence.iterative.sum()), int(evidence.more_steps.sum())
+    sentence = (
+        f"Five times the steps leave {many} of {n} images wrong instead of {few}; {gained} of them had withstood the "
+        f"whole suite, {round(SLACK * n)} are allowed."
+    )
+    measured = {"few steps": few, "many steps": many, "new to the suite": gained}
+    return Check(name=name, passed=gained <= SLACK * n, measured=measured, sentence=sentence)
+
+
+def zero_gradients(evidence: Evidence) -> Check:
+    """A member whose gradient is 0 hides from gradient attacks."""
+    name = "no member with zero gradients"
+    missing = [member for member in evidence.members if member not in evidence.zero_gradients]
+    if missing:
+        return _impossible(name, f"no gradient graph: {', '.join(missing)}")
+    counts = {member: share.count for member, share in evidence.zero_gradients.items()}
+    n = max(share.n for share in evidence.zero_gradients.values())
+    worst = max(counts, key=lambda member: counts[member])
+    sentence = f"Of {n} clean images at most {counts[worst]} ({worst}) have a margin whose gradient is exactly 0."
+    return Check(name=name, passed=counts[worst] <= SLACK * n, measured={"zero": counts, "n": n}, sentence=sentence)
+
+
+def planted(evidence: Evidence) -> Check:
+    """An image moved next to a known adversarial one is broken at once."""
+    name, found = "a planted adversarial example is found", evidence.planted
+    if found.n == 0:
+        return _impossible(name, "no adversarial image is known, at whatever eps")
+    sentence = f"Beside {found.n} known adversarial images the attack found {found.count}."
+    return Check(
+        name=name,
+        passed=found.count == found.n,
+        measured={"planted": found.n, "found": found.count},
+        sentence=sentence,
+    )
+
+
+def confirmed(evidence: Evidence) -> Check:
+    """What is shipped as adversarial is, asked of the served graphs once more, from the file."""
+    name, again = "every adversarial image confirmed", evidence.confirmed
+    sentence = f"{again.count} of {again.n} adversarial images, read from the file, are judged wrong once more."
+    measured = {"kept": again.n, "confirmed": again.count}
+    return Check(name=name, passed=again.count == again.n, measured=measured, sentence=sentence)
+
+
+def _curves(evidence: Evidence) -> list[tuple[str, list[int]]]:
+    return [(on, np.asarray(counts).tolist()) for on, counts in evidence.curves.items()]
+
+
+def _impossible(name: str, why: str = "the attacks that it compares need gradient graphs") -> Check:
+    return Check(name=name, passed=False, measured={}, sentence=f"Cannot be checked: {why}.")

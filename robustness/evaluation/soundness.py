@@ -1,0 +1,82 @@
+"""What the checks measure on the served graphs themselves: zero gradients, and planted adversarial examples."""
+
+import numpy as np
+
+from robustness.attacks.attack import Labels
+from robustness.attacks.registry import Settings, make_attack
+from robustness.evaluation.ledger import STANDS
+from robustness.evaluation.worker import judge
+from robustness.norms import NORMS, NormName
+from robustness.reporting.share import Share
+from robustness.victim import Array, Victim
+
+SWEEPS, POINTS = 2, 32
+"""The line from a clean to an adversarial image is searched for the border so often, at so many points."""
+PLANT_STEPS = 20
+HALVINGS = 8
+
+
+def zero_gradients(victim: Victim, images: Array, labels: Labels) -> dict[str, Share]:
+    """By member with a gradient graph: images [N, C, H, W] at which the margin's gradient is exactly 0."""
+    logits = victim.ensemble.predict(images, "full").logits
+    rows, shares = np.arange(len(images)), {}
+    for index, member in enumerate(victim.ensemble.members):
+        if not victim.differentiable[index]:
+            continue
+        others = logits[index].copy()
+        others[rows, labels] = -np.inf
+        cotangents = np.zeros_like(logits)
+        cotangents[index, rows, labels], cotangents[index, rows, others.argmax(axis=1)] = -1, 1
+        gradient = victim.gradient(images, cotangents)
+        zero = (gradient == 0).all(axis=(1, 2, 3))
+        shares[member.name] = Share.of(int(zero.sum()), len(images))
+    return shares
+
+
+def plant(victim: Victim, images: Array, adversarial: Array, labels: Labels, norm: NormName, seed: int) -> Share:
+    """Beside known `adversarial` images [K, C, H, W], on the way from `images`, how many the attack finds again.
+
+    Each is planted: the last image on the way that is still right is attacked, in a ball of twice its distance to the
+    next one, which is adversarial. An attack that sees nothing there sees nothing anywhere.
+    """
+    found = 0
+    for number, (image, target, label) in enumerate(zip(images, adversarial, labels, strict=True)):
+        near, beyond = _border(victim, image, target, int(label))
+        eps = 2 * float(NORMS[norm].size((beyond - near)[None])[0])
+        attack = make_attack("apgd-joint_margin", Settings(norm, eps, PLANT_STEPS))
+        generator = np.random.default_rng((seed, number))
+        found += len(attack.run(victim, near[None], np.array([label]), generator))
+    return Share.of(found, len(images))
+
+
+def _border(victim: Victim, image: Array, adversarial: Array, label: int) -> tuple[Array, Array]:
+    """Two neighbours on the way from the image to the adversarial one: the vote has the first right, the second not."""
+    for _ in range(SWEEPS):
+        shares = np.linspace(0, 1, POINTS + 1, dtype=np.float32).reshape(-1, 1, 1, 1)
+        way = (image + shares * (adversarial - image)).clip(0, 1)
+        way[-1] = adversarial
+        wrong = victim.ensemble.predict(way, "full").verdict != label
+        first = int(wrong.argmax())
+        if first == 0:
+            break
+        image, adversarial = way[first - 1], way[first]
+    return image, adversarial
+
+
+def shortest(victim: Victim, images: Array, adversarial: Array, labels: Labels) -> Array:
+    """The share [K] of the way from `images` [K, C, H, W] to `adversarial` at which the verdict falls, by bisection.
+
+    Somewhere on the way it does; a smaller share may exist, and so may a smaller change in another direction.
+    """
+    low, high = np.zeros(len(images), np.float32), np.ones(len(images), np.float32)
+    for _ in range(HALVINGS if len(images) else 0):
+        middle = (low + high) / 2
+        way = (images + middle.reshape(-1, 1, 1, 1) * (adversarial - images)).clip(0, 1)
+        wrong = judge(victim, way).wrong(labels)[0]
+        low, high = np.where(wrong, low, middle), np.where(wrong, middle, high)
+    return high
+
+
+def known(size: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]", smallest_by: Labels, most: int) -> list[int]:
+    """The first images of which an adversarial one is known at any eps, itself not among them."""
+    return np.flatnonzero((smallest_by != STANDS) & (size > 0)).tolist()[:most]

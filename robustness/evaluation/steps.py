@@ -1,0 +1,123 @@
+"""One step of an evaluation: an attack, what it attacks, and which of the images."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from robustness.attacks.attack import Attack
+from robustness.attacks.carlini_wagner import CarliniWagner
+from robustness.attacks.empir_2020 import Empir2020
+from robustness.attacks.hopskipjump import HopSkipJump
+from robustness.attacks.registry import Settings, make_attack
+from robustness.attacks.square import Square
+from robustness.norms import NormName
+from robustness.reporting.report import VOTE
+from runtime.errors import InvalidValue
+
+Purpose = Literal["worst case", "paper", "curve", "check"]
+Labels = Literal["true", "clean verdict"]
+
+REFERENCE = "autoattack-"
+PAPER = "empir-2020-"
+CLEAN = "clean"
+QUERIES = 1000
+REFERENCE_COST = {"apgd-ce": 100, "apgd-t": 900, "fab-t": 1800, "square": 1700}
+"""The attacks of AutoAttack's standard version, about, in gradients."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """An attack `name` built from `settings`, on the vote or on one member alone (`on`).
+
+    In a cascade it runs on the images on which that still stands; otherwise on all, or on the first `most`. What it
+    finds counts for the report's worst case wherever it lies inside the report's ball.
+    """
+
+    attack: str
+    settings: Settings
+    on: str = VOTE
+    purpose: Purpose = "worst case"
+    cascade: bool = True
+    most: int | None = None
+    note: str = ""
+    label: str | None = None
+    """Its name in the report, where that of the attack would not tell it from another."""
+    labels: Labels = "true"
+    member: str | None = None
+    """Whose gradient the paper's attacks take."""
+
+    @property
+    def name(self) -> str:
+        on = "" if self.on == VOTE else f" on {self.on}"
+        return f"{self.label or self.attack}{on}"
+
+    @property
+    def ball(self) -> tuple[NormName, float] | None:
+        """The attack's own: None where its norm is minimised without a limit."""
+        return None if self.attack == f"{PAPER}cw" else (self.settings.norm, self.settings.eps)
+
+    @property
+    def cost(self) -> float:
+        """About, in gradients of all members for one image: for the progress bar."""
+        steps = self.settings.steps or 40
+        goals = 10 if any(form in self.attack for form in ("joint", "targeted")) else 1
+        if self.attack in (CLEAN, "square", "hopskipjump"):
+            steps, goals = steps // 3, 1
+        if self.attack.startswith(REFERENCE):
+            steps, goals = REFERENCE_COST[self.attack.removeprefix(REFERENCE)], 1
+        return (1 + steps * goals * self.settings.restarts) * (1.0 if self.on == VOTE else 0.4)
+
+    def moved(self, on: str) -> "Step":
+        """The same on another."""
+        return replace(self, on=on)
+
+
+def build(step: Step) -> Attack:
+    """The attack of a step. Raises InvalidValue if there is none of its name."""
+    if step.attack == f"{PAPER}cw":
+        return CarliniWagner(
+            search_steps=1, steps=50, learning_rate=0.1, c=10.0, confidence=0.0, member=step.member, transfer=True
+        )
+    if step.attack.startswith(PAPER):
+        return _paper(step)
+    if step.attack.startswith(REFERENCE):
+        return _reference(step)
+    settings = step.settings
+    if step.attack == "square":
+        return Square(settings.norm, settings.eps, queries=settings.steps or QUERIES)
+    if step.attack == "hopskipjump":
+        return HopSkipJump(settings.norm, settings.eps, queries=settings.steps or QUERIES, first_queries=50, starts=20)
+    return make_attack(step.attack, step.settings)
+
+
+def _paper(step: Step) -> Empir2020:
+    kind, settings = step.attack.removeprefix(PAPER), step.settings
+    size = settings.step_size or settings.eps
+    return Empir2020(kind, settings.eps, settings.steps or 1, size, kind == "pgd", step.member)
+
+
+def _reference(step: Step) -> Attack:
+    try:
+        from robustness.reference import VERSIONS, AutoAttack  # needs torch: only where it is asked for
+    except ImportError as error:
+        raise InvalidValue(f'suite: AutoAttack needs the package {error.name}: pip install -e ".[evaluate]"') from error
+    name = next(name for name in VERSIONS["standard"] if name == step.attack.removeprefix(REFERENCE))
+    return AutoAttack(name, step.settings.norm, step.settings.eps)
+
+
+def described(step: Step) -> dict[str, Any]:
+    """Everything that a step is, as JSON can hold it: two runs with the same are the same."""
+    parameters = {} if step.attack == CLEAN else parameters_of(step)
+    return {
+        "name": step.name,
+        "on": step.on,
+        "attack": step.attack,
+        "cascade": step.cascade,
+        "most": step.most,
+        "labels": step.labels,
+        "parameters": parameters,
+    }
+
+
+def parameters_of(step: Step) -> dict[str, Any]:
+    """The attack's hyperparameters."""
+    return {} if step.attack == CLEAN else build(step).parameters()

@@ -1,0 +1,179 @@
+"""Suites: the attacks of an evaluation, in order, with the measurements that every report has."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from robustness.attacks.registry import Settings
+from robustness.evaluation.steps import CLEAN, PAPER, REFERENCE, REFERENCE_COST, Step
+from robustness.norms import NORMS, NormName
+from robustness.parameters import default_eps
+from robustness.reporting.report import VOTE
+from runtime.errors import InvalidValue
+from runtime.manifest import Manifest
+
+CURVE_IMAGES = 200
+CHECK_IMAGES = 100
+FEWER, MORE = 20, 100
+"""Steps of the attack whose strength is compared with that of itself, and how many more must change little."""
+
+ONE_STEP, ITERATIVE, MORE_STEPS, QUERIES = "check: one step", "check: iterative", "check: more steps", "check: queries"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a suite is made for: a bundle's manifest, and the ball."""
+
+    manifest: Manifest
+    norm: NormName
+    eps: float
+
+    @property
+    def members(self) -> list[str]:
+        return [member.name for member in self.manifest.members]
+
+    @property
+    def full_precision(self) -> str | None:
+        """The full-precision member that the paper's attacks take gradients of."""
+        floats = [member.name for member in self.manifest.members if member.precision.is_float]
+        tie_breaker = self.manifest.vote.tie_breaker
+        return tie_breaker if tie_breaker in floats else next(iter(floats), None)
+
+    def settings(self, steps: int | None = None, restarts: int = 1, step_size: float | None = None) -> Settings:
+        return Settings(self.norm, self.eps, steps, step_size, restarts)
+
+
+Suite = Callable[[Target], Iterator[Step]]
+
+
+def adaptive(target: Target) -> Iterator[Step]:
+    """Ours, the cheapest and strongest first: on the vote with every loss, on each member alone, then by queries."""
+    yield Step("apgd-mean_margin", target.settings(20), note="sum of the members' margins")
+    yield Step("apgd-joint_margin", target.settings(40), note="the cheapest majority, towards each other class")
+    for member in target.members:
+        yield from alone(member, target)
+    for loss, note in (
+        ("mean_probability", "Tramer et al., arXiv 2002.08347"),
+        ("mean_log_probability", "does not vanish where members are sure"),
+        ("mean_nearness", "reweighted: near members count more (MORA)"),
+        ("mean_dlr", "the difference of logits ratio"),
+    ):
+        yield Step(f"apgd-{loss}", target.settings(50, restarts=2), note=note)
+    for member in target.members:
+        yield Step(f"apgd-alone:{member}", target.settings(50), note="one member's margin; the vote judges every step")
+    yield Step("apgd-targeted_margin", target.settings(20), note="sum of margins, towards each other class")
+    yield Step("apgd-joint_log_probability", target.settings(20), note="the cheapest majority, by log probabilities")
+    yield Step("pgd-joint_margin", target.settings(30), note="fixed steps of 2.5 eps / steps")
+    yield Step("pgd-mean_probability", target.settings(100), note="as the literature attacked EMPIR")
+    yield Step("square", target.settings(1000), note="asks for the members' outputs only")
+    yield Step("hopskipjump", target.settings(500), note="asks for the verdict only")
+
+
+def alone(member: str, target: Target) -> Iterator[Step]:
+    """One member as a classifier of its own; what is found there is judged by the vote too: a transfer attack."""
+    note = "this member alone; what is found is shown to the vote and to the other members"
+    yield Step("apgd-mean_margin", target.settings(50), member, note=note)
+    yield Step("apgd-targeted_dlr", target.settings(40), member, note=note)
+
+
+def autoattack(target: Target) -> Iterator[Step]:
+    """The reference AutoAttack, on the vote and on each member alone, then our strongest: the worst case of both."""
+    for on in (VOTE, *target.members):
+        for name in REFERENCE_COST:
+            yield Step(f"{REFERENCE}{name}", target.settings(), on, note="pyautoattack; judged by the served vote")
+    yield Step("apgd-joint_margin", target.settings(40), note="ours: it knows the vote")
+
+
+def empir_2020(target: Target) -> Iterator[Step]:
+    """The paper's own attacks, bugs included, on the ensemble and on its full-precision member; then adaptive ones.
+
+    Raises InvalidValue if the bundle has no full-precision member.
+    """
+    member = target.full_precision
+    if member is None:
+        raise InvalidValue("suite: empir-2020 takes gradients of a full-precision member, and this bundle has none")
+    transfer = f"a transfer attack: the gradient is that of {member} alone, by a bug of the paper's code"
+    vanishing = "mean probability of the members that agree with the vote, softmax applied twice: gradients vanish"
+    plain = Step("", target.settings(), purpose="paper", cascade=False, labels="clean verdict")
+    scale = unit(target.manifest)
+    size = 0.01 * scale
+    ways = (("cw", member, 50, None), ("fgsm", None, 1, None), ("bim", member, 40, size), ("pgd", None, 40, size))
+    for kind, source, steps, step_size in ways:
+        note, settings = transfer if source else vanishing, target.settings(steps, step_size=step_size)
+        yield replace(plain, attack=f"{PAPER}{kind}", settings=settings, member=source, note=note)
+    for kind, _, steps, step_size in ways:
+        settings = target.settings(steps, step_size=step_size)
+        note = "the paper's baseline: this member alone, its own gradient"
+        yield replace(plain, attack=f"{PAPER}{kind}", settings=settings, on=member, member=member, note=note)
+    note = "not the paper's: what an attacker does who knows the vote"
+    yield Step("pgd-mean_probability", target.settings(100), cascade=False, note=f"{note} (Tramer et al.)")
+    yield Step("apgd-joint_margin", target.settings(40), cascade=False, note=note)
+
+
+SUITES: dict[str, Suite] = {"adaptive": adaptive, "empir-2020": empir_2020, "autoattack": autoattack}
+
+
+def make_suite(name: str, target: Target) -> list[Step]:
+    """The steps of a suite: the clean images, its attacks, the curve, what the checks need.
+
+    Without a gradient graph a member can be attacked by queries only: the steps that need one are left out.
+    Raises InvalidValue, with the suites that there are, if there is none of this name.
+    """
+    if name not in SUITES:
+        raise InvalidValue(f"suite: expected one of {', '.join(SUITES)}, got {name!r}")
+    first = Step(CLEAN, target.settings(), cascade=False)
+    steps = [first, *SUITES[name](target), *curve(target), *checks(target)]
+    graphs = {member.name: member.gradient_file is not None for member in target.manifest.members}
+    graphs[VOTE] = all(graphs.values())
+    return [step for step in steps if graphs[step.on] or step.attack in (CLEAN, "square", "hopskipjump")]
+
+
+def curve(target: Target) -> Iterator[Step]:
+    """Each eps attacked anew, on the first images: accuracy of the vote and of every member against eps.
+
+    Beyond the target's eps a random start is noise, in which a low-precision member's gradient may be 0: three starts.
+    """
+    for eps in eps_grid(target):
+        settings = Settings(target.norm, eps, 20, restarts=1 if eps <= target.eps else 3)
+        for on in (VOTE, *target.members):
+            attack = "apgd-joint_margin" if on == VOTE else "apgd-mean_margin"
+            yield Step(attack, settings, on, "curve", False, CURVE_IMAGES, label=curve_label(eps))
+
+
+def curve_label(eps: float) -> str:
+    return f"curve: eps {eps:.6g}"
+
+
+def eps_grid(target: Target) -> list[float]:
+    """From a quarter of eps to well beyond it, and at last the whole space of images; 0 is the clean accuracy.
+
+    >>> from tests.linear_victim import LINEAR_MANIFEST
+    >>> [round(eps, 3) for eps in eps_grid(Target(LINEAR_MANIFEST, "linf", 0.3))]
+    [0.075, 0.15, 0.225, 0.3, 0.45, 0.6, 1.0]
+    """
+    spec = target.manifest.input
+    largest = NORMS[target.norm].largest((spec.channels, spec.height, spec.width))
+    grid = [round(target.eps * times, 9) for times in (0.25, 0.5, 0.75, 1, 1.5, 2, 4)]
+    return [*(eps for eps in grid if eps < largest), largest]
+
+
+def checks(target: Target) -> Iterator[Step]:
+    """What the checks compare, on the first images: one step, several, many more, and queries only."""
+    for label, attack, steps in (
+        (ONE_STEP, "fgsm-mean_margin", 1),
+        (ITERATIVE, "apgd-joint_margin", FEWER),
+        (MORE_STEPS, "apgd-joint_margin", MORE),
+        (QUERIES, "square", 1000),
+    ):
+        yield Step(attack, target.settings(steps), VOTE, "check", False, CHECK_IMAGES, label=label)
+
+
+def unit(manifest: Manifest) -> float:
+    """The paper's unit in pixels of [0, 1]: with ImageNet it counts after dividing by the standard deviation."""
+    return 1.0 if manifest.input.std is None else sum(manifest.input.std) / len(manifest.input.std)
+
+
+def suite_eps(suite: str, norm: NormName, manifest: Manifest) -> float:
+    """The usual eps: of the literature, or for empir-2020 the paper's, 0.3 for digits and 0.1 for photos."""
+    if suite == "empir-2020" and norm == "linf":
+        return 0.3 if manifest.input.channels == 1 else 0.1 * unit(manifest)
+    return default_eps(norm, manifest.input.channels)

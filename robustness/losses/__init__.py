@@ -1,0 +1,1 @@
+"""What an attack climbs: terms of one member, losses over several, and the classes they lead to."""

@@ -1,0 +1,1 @@
+"""Reports: what an evaluation found, counted, put into tables and onto a page."""

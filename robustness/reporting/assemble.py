@@ -1,0 +1,265 @@
+"""The report put together: findings counted, adversarial images written and confirmed, checks run, files hashed."""
+
+import base64
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+
+from robustness.evaluation.checks import Evidence, run_checks
+from robustness.evaluation.evaluate import Plan
+from robustness.evaluation.findings import Findings
+from robustness.evaluation.journal import write_aside
+from robustness.evaluation.ledger import TOLERANCE, Ledger
+from robustness.evaluation.soundness import known, plant, shortest, zero_gradients
+from robustness.evaluation.suites import CHECK_IMAGES, ITERATIVE, MORE_STEPS, ONE_STEP, QUERIES, unit
+from robustness.evaluation.worker import judge
+from robustness.norms import NORMS
+from robustness.reporting import beside, tables
+from robustness.reporting.report import (
+    ADVERSARIAL,
+    REPORT,
+    BundleIdentity,
+    Check,
+    DrawnImages,
+    File,
+    MemberIdentity,
+    Picture,
+    Report,
+    Run,
+)
+from robustness.reporting.report_html import PAGE, page
+from robustness.reporting.share import Share
+from robustness.victim import Array, Victim
+from runtime.images import encode_png
+from runtime.manifest import Manifest
+from runtime.origin import git_commit, hardware, packages
+
+PACKAGES = ("empir-serve", "numpy", "onnxruntime", "pyautoattack", "torch", "ray")
+MOST_PLANTED = 10
+MOST_PICTURES = 12
+DIGITS = 4
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """How an evaluation was run."""
+
+    command: str
+    seconds: float
+    workers: int
+
+
+def write_report(plan: Plan, ledgers: Sequence[Ledger], victim: Victim, sitting: Sitting, out: Path) -> Report:
+    """Write `adversarial.npz`, `report.json` and `report.html` to the folder `out`, and give back the report.
+
+    `victim` is asked to confirm every adversarial image, read back from the file.
+    """
+    findings = Findings.of(plan, ledgers)
+    out.mkdir(parents=True, exist_ok=True)
+    write_aside(out / ADVERSARIAL, _archive(findings))
+    confirmed = confirm(victim, plan, out / ADVERSARIAL)
+    report = assemble(findings, victim, confirmed, sitting, [_file(out / ADVERSARIAL)])
+    write_aside(out / REPORT, report.model_dump_json(indent=1).encode())
+    write_aside(out / PAGE, page(report).encode())
+    return report
+
+
+def assemble(findings: Findings, victim: Victim, confirmed: Share, sitting: Sitting, files: list[File]) -> Report:
+    """The report; the victim is asked for gradients and planted images."""
+    plan = findings.plan
+    zero = zero_gradients(victim, plan.drawn.images[:CHECK_IMAGES], plan.drawn.labels[:CHECK_IMAGES])
+    checks = run_checks(_evidence(findings, victim, confirmed, zero))
+    kept = findings.kept
+    share = shortest(victim, plan.drawn.images[kept], findings.smallest[kept], plan.drawn.labels[kept])
+    size = findings.size[kept] * share
+    failed = [check.name for check in checks if not check.passed]
+    return Report(
+        trustworthy=not failed,
+        failed_checks=failed,
+        summary=_summary(findings, checks),
+        suite=plan.suite,
+        norm=plan.norm,
+        eps=plan.eps,
+        seed=plan.seed,
+        tolerance=TOLERANCE,
+        clean=findings.clean(),
+        robust=findings.robust(),
+        confirmed=confirmed,
+        bundle=_bundle(plan.manifest),
+        images=_images(plan),
+        run=_run(findings, sitting),
+        attacks=tables.attack_rows(findings),
+        members=tables.member_rows(findings, zero),
+        comparisons=tables.comparisons(findings),
+        transfer=tables.transfer(findings),
+        curve=tables.curve(findings),
+        classes=tables.class_rows(findings),
+        sizes=tables.sizes(findings, size),
+        paper=tables.paper_table(findings),
+        detection=beside.detection(findings, victim),
+        overhead=beside.cost(findings, victim),
+        checks=checks,
+        per_image=tables.image_rows(findings, size),
+        gallery=_gallery(findings),
+        files=files,
+    )
+
+
+def confirm(victim: Victim, plan: Plan, path: Path) -> Share:
+    """Of the adversarial images in a file, those inside the ball and [0, 1] that the served vote judges wrong."""
+    with np.load(path, allow_pickle=False) as saved:
+        indices, images, labels = saved["indices"], saved["images"], saved["labels"]
+    place = {int(index): row for row, index in enumerate(plan.drawn.indices)}
+    clean = plan.drawn.images[[place[int(index)] for index in indices]]
+    inside = NORMS[plan.norm].size(images - clean) <= plan.eps + TOLERANCE
+    inside &= (images >= 0).all(axis=(1, 2, 3)) & (images <= 1).all(axis=(1, 2, 3))
+    wrong = judge(victim, images).wrong(labels)[0]
+    return Share.of(int((inside & wrong).sum()), len(images))
+
+
+def _archive(findings: Findings) -> bytes:
+    """npz: `indices` in the test set, `labels`, `verdicts`, `attacks` (names) [K]; `images` float32 [K, C, H, W]."""
+    kept, drawn, buffer = findings.kept, findings.plan.drawn, io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        allow_pickle=False,
+        indices=drawn.indices[kept],
+        labels=drawn.labels[kept],
+        verdicts=findings.verdict[kept],
+        images=findings.smallest[kept],
+        attacks=np.array([findings.plan.steps[number].name for number in findings.smallest_by[kept]], dtype=np.str_),
+    )
+    return buffer.getvalue()
+
+
+def _file(path: Path) -> File:
+    data = path.read_bytes()
+    return File(name=path.name, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
+
+
+def _evidence(findings: Findings, victim: Victim, confirmed: Share, zero: dict[str, Share]) -> Evidence:
+    rows = {label: findings.labelled(label) for label in (ONE_STEP, ITERATIVE, MORE_STEPS, QUERIES)}
+    first = slice(0, min(CHECK_IMAGES, findings.n))
+    wrong = {label: None if row is None else findings.wrong_after(row)[first] for label, row in rows.items()}
+    curve, drawn = tables.curve(findings), findings.plan.drawn
+    rows_known = known(findings.size, findings.smallest_by, MOST_PLANTED) if all(victim.differentiable) else []
+    planted = plant(
+        victim,
+        drawn.images[rows_known],
+        findings.smallest[rows_known],
+        drawn.labels[rows_known],
+        findings.plan.norm,
+        findings.plan.seed,
+    )
+    return Evidence(
+        one_step=wrong[ONE_STEP],
+        iterative=wrong[ITERATIVE],
+        more_steps=wrong[MORE_STEPS],
+        queries=wrong[QUERIES],
+        suite=findings.fallen_to_suite[first],
+        curves={name: [share.n - share.count for share in shares] for name, shares in curve.series.items()},
+        curve_images=curve.n,
+        zero_gradients=zero,
+        members=[member.name for member in findings.plan.manifest.members],
+        planted=planted,
+        confirmed=confirmed,
+    )
+
+
+def _summary(findings: Findings, checks: list[Check]) -> list[str]:
+    plan, clean, robust = findings.plan, findings.clean(), findings.robust()
+    ball = f"{plan.norm} {round(plan.eps, DIGITS)}"
+    lines = [f"Not trustworthy: {check.name}. {check.sentence}" for check in checks if not check.passed]
+    lines += [
+        f"Clean accuracy {_percent(clean)}.",
+        f"No attack of the suite {plan.suite} turned the verdict within {ball} on {_percent(robust)}; images wrong "
+        f"before the attack count as failures, seed {plan.seed}.",
+        "Not broken by these attacks is not proven robust: a stronger attack may exist.",
+    ]
+    if findings.steps("paper"):
+        lines.append("CW and BIM of the paper are transfer attacks: they took the full-precision member's gradient.")
+        if plan.manifest.input.std is not None:
+            lines.append(f"The paper counts eps after normalisation: 1 there is {unit(plan.manifest):.4f} here.")
+    lines += [
+        f"{member.name} has no gradient graph: attacks that need its gradient were left out."
+        for member in plan.manifest.members
+        if member.gradient_file is None
+    ]
+    return lines
+
+
+def _percent(share: Share) -> str:
+    return f"{share.share:.1%} of {share.n} images (95% interval {share.low:.1%} to {share.high:.1%})"
+
+
+def _bundle(manifest: Manifest) -> BundleIdentity:
+    spec = manifest.input
+    fields = set(MemberIdentity.model_fields)
+    return BundleIdentity(
+        name=manifest.name,
+        version=manifest.version,
+        recipe=manifest.provenance.recipe,
+        rule=manifest.vote.rule,
+        tie_breaker=manifest.vote.tie_breaker,
+        labels=list(manifest.labels),
+        image_shape=[spec.channels, spec.height, spec.width],
+        members=[MemberIdentity.model_validate(member.model_dump(include=fields)) for member in manifest.members],
+    )
+
+
+def _images(plan: Plan) -> DrawnImages:
+    drawn = plan.drawn
+    indices = drawn.indices.tolist()
+    return DrawnImages(data_set=drawn.data_set, sums=drawn.sums, total=drawn.total, n=len(indices), indices=indices)
+
+
+def _run(findings: Findings, sitting: Sitting) -> Run:
+    return Run(
+        command=sitting.command,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(sitting.seconds, 1),
+        attack_seconds=round(sum(row.seconds for row in findings.rows), 1),
+        workers=sitting.workers,
+        chunk=findings.plan.chunk,
+        hardware=hardware(),
+        packages=packages(PACKAGES),
+        git_commit=git_commit(),
+    )
+
+
+def _gallery(findings: Findings) -> list[Picture]:
+    """The adversarial images kept, one of each class in turn."""
+    by_class: dict[int, list[int]] = {}
+    for image in findings.kept.tolist():
+        by_class.setdefault(int(findings.plan.drawn.labels[image]), []).append(image)
+    turns = zip_longest(*(by_class[label] for label in sorted(by_class)))
+    chosen = [image for turn in turns for image in turn if image is not None][:MOST_PICTURES]
+    return [_picture(findings, image) for image in chosen]
+
+
+def _picture(findings: Findings, image: int) -> Picture:
+    plan, verdict = findings.plan, int(findings.verdict[image])
+    clean, adversarial = plan.drawn.images[image], findings.smallest[image]
+    change = adversarial - clean
+    magnified = 0.5 + 0.5 * change / (np.abs(change).max() or 1)
+    original, attacked, shown = (_png(pixels) for pixels in (clean, adversarial, magnified))
+    return Picture(
+        index=int(plan.drawn.indices[image]),
+        label=plan.manifest.labels[plan.drawn.labels[image]],
+        verdict=plan.manifest.labels[verdict] if verdict >= 0 else "none",
+        attack=plan.steps[findings.smallest_by[image]].name,
+        size=round(float(findings.size[image]), 6),
+        original=original,
+        adversarial=attacked,
+        perturbation=shown,
+    )
+
+
+def _png(pixels: Array) -> str:
+    return base64.b64encode(encode_png(pixels)).decode()

@@ -1,0 +1,118 @@
+"""Sections about attacks: each with every parameter, accuracy against eps, and what transfers."""
+
+from robustness.reporting.page.charts import accuracy_chart, series_class
+from robustness.reporting.page.markup import Content, Element, element, join
+from robustness.reporting.page.parts import (
+    NORM_NAMES,
+    Column,
+    Section,
+    columns,
+    eps_text,
+    folded,
+    interval,
+    note,
+    parameters,
+    percent,
+    share_cell,
+    table,
+)
+from robustness.reporting.report import AttackRow, Report, Transfer
+from robustness.reporting.share import Share
+
+HEADS = columns("Attack|On|Still right so far", "Tried on|Found|First|Seconds|Queries|Gradients")
+
+
+def curve(report: Report) -> Section | None:
+    """Accuracy against eps, as lines and as a table."""
+    data = report.curve
+    if not data.series:
+        return None
+    series = list(data.series.values())
+    keys = [element("span", _swatch(index), name, class_="key") for index, name in enumerate(data.series)]
+    chart = accuracy_chart(data.eps, data.series, report.eps, f"eps, {NORM_NAMES.get(report.norm, report.norm)}")
+    rows: list[list[Content]] = [
+        [eps_text(eps), *(join(percent(each[place].share), element("small", interval(each[place]))) for each in series)]
+        for place, eps in enumerate(data.eps)
+    ]
+    heads = columns("eps", "|".join(data.series))
+    attacks = ", ".join(f"{attack} on {name}" for name, attack in data.attack.items())
+    body = join(
+        element("div", *keys, class_="keys"),
+        chart,
+        note(
+            f"Each eps attacked anew on the first {data.n} images: {attacks}. Bands are 95% intervals. One attack an "
+            f"eps, so at {eps_text(report.eps)} the worst case over the whole suite may lie lower."
+        ),
+        folded("The numbers", table("Accuracy against eps", heads, rows)),
+    )
+    return Section("eps", "Accuracy against eps", body, half=True)
+
+
+def _swatch(index: int) -> Element:
+    mark = element("line", x1=0, x2=22, y1=5, y2=5, class_="line")
+    return element("svg", mark, viewBox="0 0 22 10", class_=f"swatch series {series_class(index)}", aria_hidden="true")
+
+
+def attacks(report: Report) -> Section:
+    """Every attack, in the order in which they ran; those of the curve and of the checks folded away."""
+    parts = []
+    main = [row for row in report.attacks if row.purpose == "worst case"]
+    if main:
+        text = (
+            "In the order in which they ran. Those on the vote are tried on the images that none before has turned, "
+            "those on a member on the images that still stand against attacks on it; all is shown to the vote."
+        )
+        parts += [note(text), table("Attacks of the worst case", HEADS, [_row(row) for row in main])]
+    papers = [row for row in report.attacks if row.purpose == "paper"]
+    if papers:
+        heads = [*HEADS[:2], Column("Accuracy under it"), *HEADS[3:]]
+        rows = [_row(row, row.accuracy) for row in papers]
+        parts += [element("h3", "The paper's own"), table("Attacks of the paper", heads, rows)]
+    others = [row for row in report.attacks if row.purpose in ("curve", "check")]
+    if others:
+        heads = [*HEADS[:2], Column("Accuracy under it"), *HEADS[3:]]
+        rows = [_row(row, row.accuracy) for row in others]
+        parts.append(folded(f"{len(others)} more: the curve's and the checks'", table("Other attacks", heads, rows)))
+    return Section("attacks", "Attacks", join(*parts))
+
+
+def _row(row: AttackRow, share: Share | None = None) -> list[Element | str]:
+    more = parameters({"threat model": row.threat_model, **row.parameters})
+    said = element("small", row.note) if row.note else None
+    return [
+        element("details", element("summary", row.name, said), more),
+        row.on,
+        share_cell(share or row.standing),
+        *(f"{count:,}" for count in (row.attacked, row.found, row.first)),
+        f"{row.seconds:,.1f}",
+        *(f"{count:,}" for count in (row.queries, row.gradient_calls)),
+    ]
+
+
+def transfer(report: Report) -> Section | None:
+    """Adversarial images made on one row, judged by one column, as a heat map."""
+    data = report.transfer
+    if len(data.names) < 2:
+        return None
+    text = (
+        "Made on the row, judged by the column: the share of adversarial images that fool it, of those whose clean "
+        "image it had right."
+    )
+    return Section("transfer", "Transfer", join(note(text), _heat_map(data)))
+
+
+def _heat_map(data: Transfer) -> Element:
+    head = element("tr", element("td", "made on ↓"), *(element("th", name, scope="col") for name in data.names))
+    rows = [
+        element("tr", element("th", name, scope="row"), *(_heat_cell(share) for share in shares))
+        for name, shares in zip(data.names, data.fooled, strict=True)
+    ]
+    whole = element("table", element("thead", head), element("tbody", *rows), class_="heat")
+    return element("div", whole, class_="scroll", role="region", aria_label="Transfer matrix", tabindex=0)
+
+
+def _heat_cell(share: Share | None) -> Element:
+    if share is None:
+        return element("td", "–", title="nothing was found to transfer")
+    heat = f"h{round(10 * share.share)}"
+    return element("td", percent(share.share), element("small", f"of {share.n}"), class_=heat, title=interval(share))

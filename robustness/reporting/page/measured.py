@@ -1,0 +1,146 @@
+"""Sections beside the attacks: the paper's table, the detector, what the ensemble costs."""
+
+from robustness.detection.detection_report import DetectionReport
+from robustness.reporting.overhead import OverheadReport
+from robustness.reporting.page.markup import Content, Element, element, join
+from robustness.reporting.page.parts import (
+    Section,
+    bytes_text,
+    columns,
+    folded,
+    interval,
+    note,
+    parameters,
+    percent,
+    table,
+)
+from robustness.reporting.report import PaperRow, Report
+from robustness.reporting.share import Share
+
+BY_LAYERS = {
+    "mnist-empir": "by the layers of the paper's network about 13% more storage",
+    "cifar10-empir": (
+        "by the layers of the paper's network about 77% more storage: its fully connected layers, most of its weights, "
+        "stay fp32 inside the low-precision members"
+    ),
+    "imagenet-empir": "by the layers of AlexNet about 31% more storage",
+}
+"""By recipe: storage over the full-precision member if every weight took exactly its bits."""
+
+
+def paper(report: Report) -> Section | None:
+    """The paper's table beside ours, and beside that what an adaptive attacker leaves."""
+    data = report.paper
+    if data is None:
+        return None
+    adaptive = {"ensemble": report.robust, **{f"{each.name} alone": each.robust for each in report.members}}
+    rows: list[list[Content]] = []
+    for row in data.rows:
+        if row.paper is not None:
+            printed = [f"{row.paper[name]:.2f}" if name in row.paper else "–" for name in data.columns]
+            rows.append([row.what, "the paper", *printed, "–"])
+        rows.append([row.what, "here", *_ours(row, data.columns), _worst(adaptive.get(row.what))])
+    heads = columns("|", "|".join(_head(name) for name in (*data.columns, "adaptive, here")))
+    warnings = element("ul", *(element("li", each) for each in data.warnings), class_="findings")
+    last = (
+        f"n = {report.images.n}. Last column: what every attack of this report together leaves, adaptive ones included."
+    )
+    body = join(warnings, table(data.title, heads, rows), note(data.title, ", ", last))
+    return Section("paper", "The paper and this report", body)
+
+
+def _head(name: str) -> str:
+    return name.upper() if name in ("cw", "fgsm", "bim", "pgd") else name
+
+
+def _ours(row: PaperRow, names: list[str]) -> list[Content]:
+    cells: list[Content] = []
+    for name in names:
+        if name == "mean":
+            cells.append(f"{row.ours_mean:.2f}")
+        else:
+            share = row.ours.get(name)
+            cells.append("–" if share is None else join(f"{100 * share.share:.2f}", element("small", interval(share))))
+    return cells
+
+
+def _worst(share: Share | None) -> Content:
+    if share is None:
+        return "–"
+    return join(element("b", f"{100 * share.share:.2f}", class_="fallen"), element("small", interval(share)))
+
+
+def detection(data: DetectionReport | None) -> Section | None:
+    """What the detector sees of three attackers, who know more and more."""
+    if data is None:
+        return None
+    rows: list[list[Content]] = [
+        [
+            element("details", element("summary", row.attacker), parameters(row.parameters)),
+            f"{row.succeeded} of {row.attacked}",
+            "–" if row.auroc is None else f"{row.auroc:.3f}",
+            join(percent(row.detected.share), element("small", interval(row.detected))) if row.detected.n else "–",
+        ]
+        for row in data.attackers
+    ]
+    heads = columns("Attacker", "Verdicts turned|AUROC|Seen at the threshold")
+    alarms = data.clean_false_alarms
+    text = (
+        f"Score: {data.score.replace('_', ' ')} of {', '.join(data.members)}. Above {data.threshold:.4g} an image is "
+        f"suspicious; of {alarms.n} clean test images {percent(alarms.share)} are ({interval(alarms)}). Only images "
+        f"count whose verdict was right and is wrong under attack. Seed {data.seed}."
+    )
+    return Section("detection", "Detection", join(note(text), table("Detection by attacker", heads, rows)))
+
+
+def costs(data: OverheadReport | None, recipe: str) -> Section | None:
+    """What the ensemble costs over its full-precision member, beside the paper's claim."""
+    if data is None:
+        return None
+    layers = f" ({BY_LAYERS[recipe]})" if recipe in BY_LAYERS else ""
+    sentences = [f"{data.claim}."]
+    if data.stored_over_fp32 is not None:
+        sentences.append(f"Here the files of all members take {_more(data.stored_over_fp32)} bytes{layers}.")
+    if data.bit_operations_over_fp32 is not None:
+        more = _more(data.bit_operations_over_fp32)
+        sentences.append(f"Multiply-accumulates, each times the bits of weight and activation: {more}.")
+    body = join(
+        element("ul", *(element("li", each) for each in sentences), class_="findings"),
+        _times(data),
+        folded("Each member", _members(data)),
+        note("CPU time of all threads for an image, one at a time: median of the rounds, and their range."),
+    )
+    return Section("overhead", "Overhead", body)
+
+
+def _more(over: float) -> str:
+    return f"{abs(over):.1%} {'more' if over >= 0 else 'fewer'}"
+
+
+def _times(data: OverheadReport) -> Element:
+    rows: list[list[Content]] = [
+        [
+            row.what,
+            row.images,
+            f"{row.median_us:,.1f}",
+            f"{row.lowest_us:,.1f} to {row.highest_us:,.1f}",
+            element("b", f"{row.over_fp32:.2f} ×"),
+            f"{row.n} × {row.rounds}",
+        ]
+        for row in data.cpu
+    ]
+    return table("CPU time", columns("Way|Images", "µs an image|Range|Over fp32|n × rounds"), rows)
+
+
+def _members(data: OverheadReport) -> Element:
+    rows: list[list[Content]] = [
+        [
+            row.name,
+            row.precision,
+            bytes_text(row.file_bytes),
+            f"{row.macs:,}",
+            "–" if row.bit_operations is None else f"{row.bit_operations:,}",
+        ]
+        for row in data.members
+    ]
+    return table("Cost of each member", columns("Member|Precision", "Stored|MACs|MACs × bits"), rows)

@@ -1,0 +1,108 @@
+"""Sections about who withstands what: members and the vote, classes, sizes of perturbations, the gallery."""
+
+from robustness.reporting.page.charts import size_chart
+from robustness.reporting.page.markup import Content, Element, element, join
+from robustness.reporting.page.parts import (
+    NORM_NAMES,
+    Section,
+    ball_text,
+    columns,
+    folded,
+    note,
+    share_cell,
+    table,
+)
+from robustness.reporting.report import VOTE, MemberRow, Picture, Report
+
+SMALL = 96
+"""Images not wider than this are shown with their pixels as squares."""
+WAYS = (("original", "before"), ("perturbation", "change"), ("adversarial", "after"))
+
+
+def members(report: Report) -> Section:
+    """The vote and every member, clean and in the worst case; what the ensemble gains over its best member."""
+    heads = columns("|Precision|Clean|Worst case|Attacked alone|Gradient of 0")
+    rows: list[list[Content]] = [[VOTE, "", share_cell(report.clean), share_cell(report.robust), "", ""]]
+    for row in report.members:
+        shares = (share_cell(row.clean), share_cell(row.robust), share_cell(row.own))
+        rows.append([row.name, str(row.precision), *shares, _zero(row)])
+    text = "Worst case of a member: every adversarial image of the report, whatever made it. Alone: those made on it."
+    compared = element("ul", *(element("li", each.sentence) for each in report.comparisons), class_="findings")
+    return Section(
+        "members", "Members", join(compared, table("Members", heads, rows, strong=0), note(text), _fallen(report))
+    )
+
+
+def _zero(row: MemberRow) -> str:
+    return "no graph" if row.zero_gradients is None else f"{row.zero_gradients.count} of {row.zero_gradients.n}"
+
+
+def _fallen(report: Report) -> Element | None:
+    rows: list[list[Content]] = [
+        [member.name, attack, f"{count:,}"] for member in report.members for attack, count in member.broken_by.items()
+    ]
+    if not rows:
+        return None
+    heads = columns("Member|Fell first to", "Images")
+    return folded("Which attack broke each member first", table("Which attack broke each member", heads, rows))
+
+
+def classes(report: Report) -> Section:
+    """The images of each class, and what they become."""
+    rows: list[list[Content]] = [
+        [row.label, share_cell(row.clean), share_cell(row.robust), _becomes(row.becomes), f"{row.robust.n}"]
+        for row in report.classes
+    ]
+    heads = columns("Class|Clean|Worst case|Adversarial images become", "n")
+    return Section("classes", "Classes", table("Classes", heads, rows))
+
+
+def _becomes(verdicts: dict[str, int]) -> Element | str:
+    most = sorted(verdicts.items(), key=lambda each: -each[1])[:5]
+    return join(*(element("span", f"{label} ", element("small", f"×{n}"), class_="chip") for label, n in most))
+
+
+def sizes(report: Report) -> Section | None:
+    """How large the smallest perturbations are of the images that fell."""
+    data = report.sizes
+    if data.n == 0:
+        return None
+    broken = [row.size for row in report.per_image if row.outcome == "broken" and row.size is not None]
+    name = NORM_NAMES.get(report.norm, report.norm)
+    chart = size_chart(data.edges, data.counts, broken, report.images.n, f"size of the perturbation, {name}")
+    quantiles = [f"{100 * float(key):.0f}% of them at {value:.4g}" for key, value in data.quantiles.items()]
+    text = f"Of {data.n} images that fell: {', '.join(quantiles)} or less. Bars: images. Line: share of all n fallen."
+    return Section("sizes", "Smallest perturbations found", join(chart, note(text)), half=True)
+
+
+def gallery(report: Report) -> Section | None:
+    """Images before, the change magnified, and after, with their labels."""
+    if not report.gallery:
+        return None
+    small = report.bundle.image_shape[2] <= SMALL
+    figures = [_triple(picture, report.norm) for picture in report.gallery]
+    text = (
+        f"The smallest change found, within {ball_text(report.norm, report.eps)}. In the middle grey is no change; the "
+        "largest change is black or white."
+    )
+    return Section(
+        "gallery",
+        "Gallery",
+        join(note(text), element("div", *figures, class_="gallery pixels" if small else "gallery")),
+    )
+
+
+def _triple(picture: Picture, norm: str) -> Element:
+    described = {
+        "before": f"Test image {picture.index}, labelled {picture.label}.",
+        "change": "The change, magnified.",
+        "after": f"The same image changed; the verdict is {picture.verdict}.",
+    }
+    images = [
+        element("img", src=f"data:image/png;base64,{getattr(picture, field)}", alt=described[way])
+        for field, way in WAYS
+    ]
+    labels = element("p", element("b", picture.label), " → ", element("b", picture.verdict, class_="fallen"))
+    size = f"{NORM_NAMES.get(norm, norm)} {picture.size:.3g}, {picture.attack}, no. {picture.index}"
+    caption = element("figcaption", labels, element("small", size))
+    return element("figure", element("div", *images, class_="triple"), caption)

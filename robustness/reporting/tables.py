@@ -1,0 +1,214 @@
+"""The tables of a report, counted from the findings."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustness.evaluation.findings import Findings
+from robustness.evaluation.ledger import STANDS
+from robustness.evaluation.steps import CLEAN, PAPER, Step, build, parameters_of
+from robustness.evaluation.suites import CURVE_IMAGES, Target, curve_label, eps_grid
+from robustness.reporting import paper
+from robustness.reporting.report import (
+    VOTE,
+    AttackRow,
+    ClassRow,
+    Comparison,
+    Curve,
+    ImageRow,
+    MemberRow,
+    Paper,
+    PaperRow,
+    Sizes,
+    Transfer,
+)
+from robustness.reporting.share import Share
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+BINS = 20
+
+Values = NDArray[np.float64]
+
+
+def attack_rows(findings: Findings) -> list[AttackRow]:
+    """One for each step but the clean images."""
+    return [
+        _attack_row(findings, number, step) for number, step in enumerate(findings.plan.steps) if step.attack != CLEAN
+    ]
+
+
+def _attack_row(findings: Findings, number: int, step: Step) -> AttackRow:
+    row, first = findings.rows[number], findings.broken_by[0]
+    attacked = int(row.given.sum())
+    return AttackRow(
+        name=step.name,
+        on=step.on,
+        purpose=step.purpose,
+        threat_model=build(step).threat_model,
+        note=step.note,
+        parameters=parameters_of(step),
+        attacked=attacked,
+        found=int(row.found.sum()),
+        first=int((first == number).sum()),
+        accuracy=None if step.cascade else Share.of(int(row.right.sum()), attacked),
+        standing=Share.of(int(((first == STANDS) | (first > number)).sum()), findings.n),
+        seconds=round(row.seconds, 3),
+        queries=row.queries,
+        gradient_calls=row.gradient_calls,
+    )
+
+
+def member_rows(findings: Findings, zero_gradients: Mapping[str, Share]) -> list[MemberRow]:
+    rows = []
+    for index, member in enumerate(findings.plan.manifest.members, start=1):
+        broken_by = findings.broken_by[index]
+        numbers, counts = np.unique(broken_by[broken_by > 0], return_counts=True)
+        own = int((findings.broken_alone_by[index] == STANDS).sum())
+        rows.append(
+            MemberRow(
+                name=member.name,
+                precision=member.precision,
+                clean=findings.clean(member.name),
+                robust=findings.robust(member.name),
+                own=Share.of(own, findings.n),
+                broken_by={findings.plan.steps[i].name: int(c) for i, c in zip(numbers, counts, strict=True)},
+                zero_gradients=zero_gradients.get(member.name),
+            )
+        )
+    return rows
+
+
+def comparisons(findings: Findings) -> list[Comparison]:
+    """The vote against its best member, and each low-precision member against the full-precision one."""
+    members = findings.plan.manifest.members
+    best = max((member.name for member in members), key=lambda name: findings.robust(name).count)
+    rows = [_comparison(findings, "vote against its best member", VOTE, best)]
+    twin = Target(findings.plan.manifest, findings.plan.norm, findings.plan.eps).full_precision
+    if twin is not None:
+        rows += [
+            _comparison(findings, "low precision against its full-precision twin", member.name, twin)
+            for member in members
+            if not member.precision.is_float
+        ]
+    return rows
+
+
+def _comparison(findings: Findings, what: str, first: str, second: str) -> Comparison:
+    one, other = findings.stands(first), findings.stands(second)
+    only_first, only_second = int((one & ~other).sum()), int((other & ~one).sum())
+    points = 100 * (only_first - only_second) / findings.n
+    side = "more" if points > 0 else "less"
+    sentence = (
+        f"{first} withstands as much as {second}."
+        if points == 0
+        else (
+            f"{first} withstands {abs(points):.1f} points {side} than {second} "
+            f"({only_first} images only {first}, {only_second} only {second}, n = {findings.n})."
+        )
+    )
+    return Comparison.model_validate(
+        {
+            "what": what,
+            "first": first,
+            "second": second,
+            "points": round(points, 3),
+            "only_first": only_first,
+            "only_second": only_second,
+            "sentence": sentence,
+        }
+    )
+
+
+def transfer(findings: Findings) -> Transfer:
+    pairs = zip(findings.fooled.tolist(), findings.shown.tolist(), strict=True)
+    fooled = [[Share.of(count, n) if n else None for count, n in zip(*row, strict=True)] for row in pairs]
+    return Transfer(names=findings.targets, fooled=fooled)
+
+
+def curve(findings: Findings) -> Curve:
+    """From the steps of the curve, before which stands the clean accuracy of the same images."""
+    plan, n = findings.plan, min(CURVE_IMAGES, findings.n)
+    grid = eps_grid(Target(plan.manifest, plan.norm, plan.eps))
+    series, attack = {}, {}
+    for index, target in enumerate(findings.targets):
+        rows = [findings.labelled(curve_label(eps), target) for eps in grid]
+        wrong = [int(findings.wrong_clean[index][:n].sum())]
+        wrong += [int(findings.wrong_after(row, target).sum()) for row in rows if row is not None]
+        if len(wrong) == 1 + len(grid):
+            series[target] = [Share.of(n - count, n) for count in wrong]
+            attack[target] = next(s.attack for s in plan.steps if (s.purpose, s.on) == ("curve", target))
+    return Curve(n=n, attack=attack, eps=[0.0, *grid], series=series)
+
+
+def class_rows(findings: Findings) -> list[ClassRow]:
+    rows, labels = [], findings.plan.manifest.labels
+    kept, stands = np.zeros(findings.n, dtype=bool), findings.stands()
+    kept[findings.kept] = True
+    for index, label in enumerate(labels):
+        mine = findings.plan.drawn.labels == index
+        n = int(mine.sum())
+        if n == 0:
+            continue
+        verdicts, counts = np.unique(findings.verdict[mine & kept], return_counts=True)
+        names = ["none" if verdict == STANDS else labels[verdict] for verdict in verdicts.tolist()]
+        rows.append(
+            ClassRow(
+                label=label,
+                clean=Share.of(int((mine & ~findings.wrong_clean[0]).sum()), n),
+                robust=Share.of(int((mine & stands).sum()), n),
+                becomes=dict(zip(names, counts.tolist(), strict=True)),
+            )
+        )
+    return rows
+
+
+def sizes(findings: Findings, shortest: Values) -> Sizes:
+    """`shortest` [K]: for the images kept, the size at which the verdict falls."""
+    size = shortest
+    counts, edges = np.histogram(size, bins=BINS, range=(0, findings.plan.eps))
+    quantiles = {f"{q:g}": round(float(np.quantile(size, q)), 6) for q in QUANTILES} if len(size) else {}
+    return Sizes(n=len(size), quantiles=quantiles, edges=edges.round(6).tolist(), counts=counts.tolist())
+
+
+def image_rows(findings: Findings, shortest: Values) -> list[ImageRow]:
+    """`shortest` as in `sizes`."""
+    drawn, steps = findings.plan.drawn, findings.plan.steps
+    kept = dict(zip(findings.kept.tolist(), shortest.tolist(), strict=True))
+    rows = []
+    for image in range(findings.n):
+        broken_by = int(findings.broken_by[0, image])
+        rows.append(
+            ImageRow(
+                index=int(drawn.indices[image]),
+                label=int(drawn.labels[image]),
+                clean_verdict=int(findings.clean_verdict[image]),
+                outcome=findings.outcome(image),
+                broken_by=None if broken_by == STANDS else steps[broken_by].name,
+                verdict=int(findings.verdict[image]) if image in kept else None,
+                size=round(kept[image], 6) if image in kept else None,
+                kept_size=round(float(findings.size[image]), 6) if image in kept else None,
+                smallest_by=steps[findings.smallest_by[image]].name if image in kept else None,
+            )
+        )
+    return rows
+
+
+def paper_table(findings: Findings) -> Paper | None:
+    """The paper's own table, where its attacks were run."""
+    plan = findings.plan
+    if not findings.steps("paper"):
+        return None
+    member = Target(plan.manifest, plan.norm, plan.eps).full_precision
+    rows = []
+    for what, network, on in ((f"{member} alone", "fp32", member), ("ensemble", "EMPIR", VOTE)):
+        assert on is not None
+        ours = {"clean": findings.clean(on)}
+        for number, step in findings.steps("paper"):
+            if step.on == on:
+                ours[step.attack.removeprefix(PAPER)] = Share.of(int(findings.rows[number].right.sum()), findings.n)
+        mean = round(100 * sum(ours[name].share for name in paper.ATTACKS) / len(paper.ATTACKS), 2)
+        theirs = paper.figures(plan.manifest.provenance.data_set, network)
+        rows.append(PaperRow(what=what, paper=theirs, ours=ours, ours_mean=mean))
+    title = "Sen et al. (ICLR 2020) beside ours, accuracy in per cent under the paper's own attacks"
+    return Paper(title=title, columns=[*paper.COLUMNS, "mean"], rows=rows, warnings=list(paper.WARNINGS))

@@ -1,0 +1,110 @@
+"""`empir evaluate`: from a bundle and images to a report, in this process and in others, and on bad input."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+import empir
+from robustness.evaluation.crew import Alone, Crew, Processes, RayCluster
+from robustness.evaluation.evaluate_cli import main
+from robustness.evaluation.worker import Task
+from robustness.reporting.report import ADVERSARIAL, REPORT, Report
+from runtime.bundle import load_bundle
+from runtime.ensemble import Ensemble
+from tests.robustness.evaluations import STEPS
+from tests.toy_bundle import ToyBundle
+
+N = 4
+
+
+@pytest.fixture
+def images(toy: ToyBundle, tmp_path: Path) -> Path:
+    path = tmp_path / "held-out.npz"
+    np.savez(path, images=toy.images, labels=toy.classes)
+    return path
+
+
+def run(bundle: Path, images: Path, *arguments: str | Path) -> Result:
+    """Evaluate N images by the paper's attacks, in this process."""
+    out = ("--out", images.parent / "out")
+    fixed = ("--bundles", bundle.parent, "--n", N, "--suite", "empir-2020", "--images", images, "--workers", 1)
+    command = ["evaluate", bundle.name, *map(str, (*fixed, *out, *arguments))]
+    return CliRunner().invoke(main, command, env={"COLUMNS": "200"})
+
+
+def error_of(result: Result) -> str:
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit), result.output
+    (line,) = result.stderr.splitlines()
+    return line.removeprefix("Error: ")
+
+
+def test_from_a_bundle_to_a_report(toy_copy: Path, toy: ToyBundle, images: Path) -> None:
+    result = run(toy_copy, images, "--eps", "0.4", "--attach")
+    assert result.exit_code == 0, result.output
+    out = images.parent / "out"
+    report = Report.model_validate_json((out / REPORT).read_text(encoding="utf-8"))
+    assert (report.bundle.name, report.suite, report.eps, report.images.n) == ("toy", "empir-2020", 0.4, N)
+    assert report.images.indices == np.random.default_rng(0).permutation(len(toy.images))[:N].tolist()
+    assert "written to" in result.stdout and "paper" not in result.stderr
+    assert not (images.parent / "out.work").exists()
+    assert report.paper is not None and [row.paper for row in report.paper.rows] == [None, None]
+    assert {"clean", "cw", "fgsm", "bim", "pgd"} == set(report.paper.rows[1].ours)
+    counts = [image.outcome for image in report.per_image]
+    assert report.robust.count == counts.count("not_broken") and report.robust.n == N
+    with np.load(out / ADVERSARIAL) as saved:
+        verdict = Ensemble.of_bundle(load_bundle(toy_copy)).predict(saved["images"]).verdict
+        assert (verdict != saved["labels"]).all() and len(verdict) == counts.count("broken")
+        np.testing.assert_array_equal(saved["labels"], toy.classes[saved["indices"]])
+        assert np.abs(saved["images"] - toy.images[saved["indices"]]).max() <= 0.4 + 1e-6
+    attached = load_bundle(toy_copy, gradients=True).manifest
+    assert (attached.report, attached.version) == (REPORT, toy.manifest.version)
+    assert (toy_copy / REPORT).read_bytes() == (out / REPORT).read_bytes()
+    assert error_of(run(toy_copy, images)).endswith("there is a report already; expected --force, or another --out")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--suite", "magic"), "suite: expected one of adaptive, empir-2020, autoattack, got 'magic'"),
+        (("--eps", "2"), "eps: expected a number above 0 and up to 1, or a fraction like 8/255, got 2"),
+        (("--n", "1000"), "n: expected 1 to 24, the images of the test set held-out, got 1000"),
+    ],
+    ids=["suite", "eps", "n"],
+)
+def test_bad_input_is_one_line(toy: ToyBundle, images: Path, arguments: tuple[str, ...], says: str) -> None:
+    assert error_of(run(toy.folder, images, *arguments)) == says
+
+
+def test_another_evaluation_in_the_folder_is_refused(toy: ToyBundle, images: Path) -> None:
+    work = images.parent / "out.work"
+    work.mkdir()
+    (work / "plan.json").write_text(json.dumps({"bundle": "other"}))
+    assert "belongs to another evaluation: bundle is" in error_of(run(toy.folder, images))
+
+
+def test_without_images_the_bundles_own_test_set_is_asked_for(toy: ToyBundle) -> None:
+    arguments = ["evaluate", "toy", "--bundles", str(toy.folder.parent)]
+    alone = CliRunner().invoke(main, arguments)
+    assert "expected --images" in error_of(alone)
+    with_export = CliRunner().invoke(empir.main, arguments)
+    assert "toy: trained on 'quadrants', expected one of MNIST, CIFAR-10" in error_of(with_export)
+
+
+@pytest.mark.parametrize("kind", ["processes", "ray"])
+def test_workers_elsewhere_find_what_this_process_finds(toy: ToyBundle, kind: str) -> None:
+    bundle = load_bundle(toy.folder, gradients=True)
+    tasks = [Task(step, toy.images[:3], toy.classes[:3], (0, 0, number)) for number, step in enumerate(STEPS[:3])]
+    here: Crew = Alone.of_bundle(bundle)
+    there: Crew = Processes(bundle, 1) if kind == "processes" else RayCluster(bundle, "local", 1)
+    try:
+        futures = [there.submit(task) for task in tasks]
+        for task, future in zip(tasks, futures, strict=True):
+            expected, outcome = here.submit(task).result(), future.result(timeout=120)
+            np.testing.assert_array_equal(outcome.images, expected.images)
+            np.testing.assert_array_equal(outcome.judged.votes, expected.judged.votes)
+    finally:
+        here.close()
+        there.close()

@@ -1,0 +1,81 @@
+"""Suites: what is in them, what a bundle without gradients is left with, and names that do not exist."""
+
+import pytest
+
+from robustness.evaluation.steps import CLEAN, Step, build, described
+from robustness.evaluation.suites import SUITES, Target, make_suite, suite_eps
+from robustness.reporting.report import VOTE
+from runtime.errors import InvalidValue
+from runtime.manifest import Manifest
+from tests.linear_victim import LINEAR_MANIFEST, NAMES
+from tests.robustness.evaluations import with_graphs
+
+
+def suite(name: str, manifest: Manifest | None = None) -> list[Step]:
+    return make_suite(name, Target(manifest or with_graphs(), "linf", 0.3))
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_every_step_is_an_attack_of_its_own_and_says_what_it_is(name: str) -> None:
+    steps = suite(name)
+    assert steps[0].attack == CLEAN
+    names = [(step.name, step.purpose) for step in steps]
+    assert len(set(names)) == len(names)
+    for step in steps[1:]:
+        assert build(step).name
+        assert described(step)["parameters"]
+        assert step.cost > 0
+
+
+def test_adaptive_has_every_kind_of_loss_each_member_alone_and_both_kinds_of_queries() -> None:
+    steps = [step for step in suite("adaptive") if step.purpose == "worst case"]
+    on_vote = {step.attack for step in steps if step.on == VOTE}
+    losses = {"mean_probability", "mean_log_probability", "mean_margin", "mean_nearness", "joint_margin"}
+    assert {f"apgd-{loss}" for loss in losses} <= on_vote
+    assert {f"apgd-alone:{name}" for name in NAMES} <= on_vote
+    assert {"square", "hopskipjump"} <= on_vote
+    assert {step.on for step in steps} == {VOTE, *NAMES}
+
+
+def test_the_papers_attacks_have_the_papers_parameters() -> None:
+    steps = {(step.attack, step.on): step for step in suite("empir-2020") if step.purpose == "paper"}
+    assert {on for _, on in steps} == {VOTE, "fp32"} and len(steps) == 8
+    of = {name: described(steps[f"empir-2020-{name}", VOTE]) for name in ("cw", "fgsm", "bim", "pgd")}
+    wanted = {"c": 10.0, "learning_rate": 0.1, "steps": 50, "search_steps": 1, "confidence": 0.0, "member": "fp32"}
+    assert wanted.items() <= of["cw"]["parameters"].items()
+    assert {"steps": 1, "step_size": 0.3, "member": None}.items() <= of["fgsm"]["parameters"].items()
+    iterated = {"steps": 40, "step_size": 0.01, "eps": 0.3}
+    assert (iterated | {"random_start": False, "member": "fp32"}).items() <= of["bim"]["parameters"].items()
+    assert (iterated | {"random_start": True, "member": None}).items() <= of["pgd"]["parameters"].items()
+    assert {each["labels"] for each in of.values()} == {"clean verdict"}
+    assert not any(each["cascade"] for each in of.values())
+    assert all("transfer" in steps[f"empir-2020-{name}", VOTE].note for name in ("cw", "bim"))
+
+
+def test_without_gradient_graphs_queries_are_left() -> None:
+    steps = suite("adaptive", LINEAR_MANIFEST)
+    assert {step.attack for step in steps} == {CLEAN, "square", "hopskipjump"}
+    one = with_graphs().members
+    partly = LINEAR_MANIFEST.model_copy(update={"members": (*LINEAR_MANIFEST.members[:1], *one[1:])})
+    assert {step.on for step in suite("adaptive", partly)} == {VOTE, "low-b", "fp32"}
+
+
+def test_a_suite_that_does_not_exist_gets_the_list_of_those_that_do() -> None:
+    with pytest.raises(InvalidValue, match=r"suite: expected one of adaptive, empir-2020, autoattack, got 'magic'"):
+        suite("magic")
+    low = LINEAR_MANIFEST.members[:2]
+    vote = LINEAR_MANIFEST.vote.model_copy(update={"tie_breaker": "low-a"})
+    with pytest.raises(InvalidValue, match="this bundle has none"):
+        suite("empir-2020", LINEAR_MANIFEST.model_copy(update={"members": low, "vote": vote}))
+
+
+def test_the_usual_eps() -> None:
+    photos = LINEAR_MANIFEST.input.model_copy(update={"channels": 3})
+    scaled = photos.model_copy(update={"std": (0.2, 0.2, 0.3), "mean": (0.5, 0.5, 0.5)})
+    of = {
+        spec: [suite_eps(name, "linf", LINEAR_MANIFEST.model_copy(update={"input": spec})) for name in SUITES]
+        for spec in (LINEAR_MANIFEST.input, photos, scaled)
+    }
+    assert of[LINEAR_MANIFEST.input] == [0.3] * 3
+    assert of[photos] == [8 / 255, 0.1, 8 / 255]
+    assert of[scaled][1] == pytest.approx(0.1 * 0.7 / 3)

@@ -1,0 +1,192 @@
+"""The page of a report: well-formed, whole in one file, safe with any label, every section where it has something."""
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner
+
+from robustness.reporting.report import Check, Curve, Report, Sizes, Transfer
+from robustness.reporting.report_cli import main
+from robustness.reporting.report_html import BadReport, page, read_report, write_page
+from tests.linear_victim import LINEAR_MANIFEST
+from tests.toy_report import DOT, toy_report
+
+Tag = ElementTree.Element
+DOCTYPE = "<!doctype html>\n"
+SECTIONS = {
+    *("eps", "sizes", "members", "attacks", "paper", "transfer", "classes", "gallery", "detection", "overhead"),
+    *("checks", "origin"),
+}
+FAILED = Check(name="more steps change little", passed=False, measured={}, sentence="9 fell.")
+
+
+def parsed(report: Report) -> Tag:
+    """The page, read as XML: every element closed, every attribute quoted, every text escaped."""
+    text = page(report)
+    assert text.startswith(DOCTYPE)
+    return ElementTree.fromstring(text.removeprefix(DOCTYPE))
+
+
+def text_of(element: Tag | None) -> str:
+    assert element is not None
+    return " ".join("".join(element.itertext()).split())
+
+
+@pytest.fixture(scope="module")
+def shown() -> Tag:
+    return parsed(toy_report(LINEAR_MANIFEST))
+
+
+def section(shown: Tag, ident: str) -> Tag:
+    (found,) = [each for each in shown.iter("section") if each.get("id") == ident]
+    return found
+
+
+def test_every_section_is_there_once_and_linked(shown: Tag) -> None:
+    assert {each.get("id") for each in shown.iter("section")} == SECTIONS
+    assert {each.attrib["href"] for each in shown.iter("a")} == {f"#{ident}" for ident in SECTIONS}
+    idents = [each.attrib["id"] for each in shown.iter() if "id" in each.attrib]
+    assert len(idents) == len(set(idents))
+
+
+@pytest.mark.parametrize(
+    ("changes", "missing"),
+    [
+        ({"paper": None}, "paper"),
+        ({"detection": None}, "detection"),
+        ({"overhead": None}, "overhead"),
+        ({"gallery": []}, "gallery"),
+        ({"curve": Curve(n=0, attack={}, eps=[0], series={})}, "eps"),
+        ({"sizes": Sizes(n=0, quantiles={}, edges=[0, 1], counts=[0])}, "sizes"),
+        ({"transfer": Transfer(names=["vote"], fooled=[[None]])}, "transfer"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_section_without_content_is_left_out(changes: dict[str, Any], missing: str) -> None:
+    shown = parsed(toy_report(LINEAR_MANIFEST, **changes))
+    assert {each.get("id") for each in shown.iter("section")} == SECTIONS - {missing}
+    assert f"#{missing}" not in {each.get("href") for each in shown.iter("a")}
+
+
+def test_nothing_is_loaded_from_elsewhere_and_nothing_runs(shown: Tag) -> None:
+    for each in shown.iter():
+        assert each.tag not in ("script", "link", "iframe", "object", "embed", "form", "base")
+        for name, value in each.attrib.items():
+            assert not name.startswith("on") and name != "style"
+            if name in ("src", "href"):
+                assert value.startswith(("data:image/png;base64,", "#"))
+    style = shown.findtext("head/style") or ""
+    assert style and not re.search(r"url\(|@import|</", style)
+
+
+def test_the_policy_allows_this_style_sheet_and_no_script(shown: Tag) -> None:
+    (policy,) = [each for each in shown.iter("meta") if each.get("http-equiv") == "Content-Security-Policy"]
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.attrib["content"].split(";"))
+    style = shown.findtext("head/style") or ""
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert rules == {
+        "default-src": "'none'",
+        "style-src": f"'sha256-{digest}'",
+        "img-src": "data:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+
+
+def test_whatever_a_report_says_is_text() -> None:
+    nasty = "<script>alert('&')</script>\"><img src=x onerror=alert(1)>"
+    manifest = LINEAR_MANIFEST.model_copy(update={"labels": (nasty, "dog", "eel"), "version": nasty})
+    report = toy_report(manifest, summary=[nasty], suite=nasty)
+    harmless, attacked = parsed(toy_report(LINEAR_MANIFEST, summary=["x"])), parsed(report)
+    assert [each.tag for each in attacked.iter()] == [each.tag for each in harmless.iter()]
+    assert nasty in text_of(section(attacked, "gallery")) and nasty in text_of(section(attacked, "classes"))
+    (before, _, _) = section(attacked, "gallery").iter("img")
+    assert nasty in before.attrib["alt"]
+
+
+def test_the_sentence_at_the_top_has_all_that_a_worst_case_needs(shown: Tag) -> None:
+    said = text_of(shown.find(".//header"))
+    assert "Worst case: 3 of 8 test images" in said and "37.5%" in said
+    for part in ("L∞ 0.25", "suite adaptive", "95% interval 13.7 to 69.4%", "images wrong before any attack count"):
+        assert part in said
+
+
+def test_a_report_that_is_not_trustworthy_says_so_first() -> None:
+    passed, failed = (
+        toy_report(LINEAR_MANIFEST),
+        toy_report(LINEAR_MANIFEST, trustworthy=False, failed_checks=[FAILED.name], checks=[FAILED]),
+    )
+    assert [each for each in parsed(passed).iter() if each.get("role") == "alert"] == []
+    body = parsed(failed).find("body")
+    assert body is not None and (body[0].get("role"), body[1].tag) == ("alert", "main")
+    assert "not trustworthy" in text_of(body[0]) and f"{FAILED.name}: 9 fell." in text_of(body[0])
+
+
+def test_the_papers_table_says_what_it_is_and_has_the_adaptive_figure_beside_it(shown: Tag) -> None:
+    table = section(shown, "paper")
+    assert "CW and BIM are transfer attacks." in text_of(table)
+    rows = [[text_of(cell) for cell in row] for row in table.iter("tr")]
+    assert rows[0][2:] == ["clean", "CW", "BIM", "mean", "adaptive, here"]
+    assert rows[1] == ["fp32 alone", "the paper", "74.54", "13.38", "11.97", "12.68", "–"]
+    assert [row[-1].split(".")[0] for row in rows[2:]] == ["25", "37"]  # the member's own worst case, then the vote's
+
+
+def test_every_attack_shows_every_parameter(shown: Tag) -> None:
+    said = text_of(section(shown, "attacks"))
+    for purpose in ("worst case", "paper", "curve", "check"):
+        assert f"{purpose} attack" in said and f"note of the {purpose}" in said
+    assert said.count("step_size0.0123") == 4
+
+
+def test_overhead_says_what_the_layers_say(shown: Tag) -> None:
+    said = text_of(section(shown, "overhead"))
+    assert "77.0% more bytes" in said and "stay fp32" in said and "12.5% fewer" in said and "0.84 ×" in said
+
+
+def test_tables_have_headers_and_pictures_have_words(shown: Tag) -> None:
+    for row in shown.iter("tr"):
+        assert [cell.get("scope") for cell in row.iter("th")].count(None) == 0
+    for image in shown.iter("img"):
+        assert image.attrib["alt"] and image.attrib["src"].endswith(DOT)
+    for svg in shown.iter("svg"):
+        assert svg.get("aria-hidden") == "true" or (svg.findtext("title") and svg.findtext("desc"))
+    for scroll in [each for each in shown.iter("div") if each.get("class") == "scroll"]:
+        assert scroll.get("tabindex") == "0" and scroll.get("aria-label")
+
+
+def test_the_page_is_written_beside_the_report(tmp_path: Path) -> None:
+    report = toy_report(LINEAR_MANIFEST)
+    (tmp_path / "report.json").write_text(report.model_dump_json())
+    result = CliRunner().invoke(main, ["report", str(tmp_path / "report.json")])
+    assert (result.exit_code, result.stdout) == (0, f"written to {tmp_path / 'report.html'}\n")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == page(report)
+    assert read_report(tmp_path / "report.json") == report
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "cannot be read: No such file"),
+        ("{", "expected a report of `empir evaluate`; the whole: Invalid JSON"),
+        ({"eps": "wide"}, "eps: Input should be a valid number"),
+        ({"schema_version": 2}, "schema_version: Input should be 1"),
+        ({"surprise": 1}, "surprise: Extra inputs are not permitted"),
+    ],
+    ids=["no file", "no JSON", "another type", "another version", "an unknown field"],
+)
+def test_what_is_no_report_is_refused_by_name(tmp_path: Path, text: str | dict[str, Any] | None, says: str) -> None:
+    path = tmp_path / "report.json"
+    if isinstance(text, dict):
+        path.write_text(json.dumps({**toy_report(LINEAR_MANIFEST).model_dump(mode="json"), **text}))
+    elif text is not None:
+        path.write_text(text)
+    with pytest.raises(BadReport, match=re.escape(f"{path}: ")) as refused:
+        write_page(path)
+    assert says in str(refused.value)
+    assert not path.with_suffix(".html").exists()
