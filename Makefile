@@ -13,7 +13,7 @@ HOST ?= $(or $(EMPIR_HOST),127.0.0.1)
 PORT ?= $(or $(EMPIR_PORT),8000)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PACKAGES := models export runtime robustness service loadtest benchmarks empir.py
+PACKAGES := models export runtime robustness service loadtest benchmarks clients/python/empir_client empir.py
 
 .DEFAULT_GOAL := help
 .PHONY: help serve bundle-imagenet test check format figures lock
@@ -70,5 +70,5 @@ $(VENV)/serving: requirements.lock pyproject.toml | $(BIN)/python
 $(VENV)/development: $(VENV)/serving
 	$(PIP) install --quiet "torch==2.13.0+cpu" 2>/dev/null \
 		|| $(PIP) install --quiet "torch==2.13.0" --index-url https://download.pytorch.org/whl/cpu
-	$(PIP) install --quiet --editable ".[dev]"
+	$(PIP) install --quiet --editable clients/python --editable ".[dev]"
 	@touch $@

@@ -16,8 +16,11 @@ MAY_IMPORT = {
     "runtime": {"runtime"},
     "robustness": {"robustness", "runtime"},
     "service": {"service", "robustness", "runtime"},
-    "loadtest": {"loadtest"},
+    "loadtest": {"loadtest", "empir_client"},
+    "empir_client": {"empir_client"},
 }
+OUTSIDE = {"empir_client": ROOT / "clients" / "python"}
+"""Where packages lie that are distributions of their own."""
 SERVED = ("runtime", "robustness", "service")
 NEVER_SERVED = {"torch", "onnx", "onnxscript", "pickle", "cloudpickle", "dill", "joblib"}
 ATTACK_LIBRARIES = {"pyautoattack", "foolbox", "eagerpy"}
@@ -27,12 +30,15 @@ LENT_TO_LIBRARIES = Path("robustness/reference.py")
 
 
 def modules(packages: tuple[str, ...]) -> list[Path]:
-    return [path.relative_to(ROOT) for package in packages for path in sorted((ROOT / package).rglob("*.py"))]
+    """Their files, each from the folder that its package lies in."""
+    homes = ((package, OUTSIDE.get(package, ROOT)) for package in packages)
+    return [path.relative_to(home) for package, home in homes for path in sorted((home / package).rglob("*.py"))]
 
 
 def imports(module: Path) -> Iterator[str]:
     """The top names of everything that a module imports, inside functions and for type checkers too."""
-    for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
+    home = OUTSIDE.get(module.parts[0], ROOT)
+    for node in ast.walk(ast.parse((home / module).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -49,6 +55,11 @@ def test_there_is_something_to_read() -> None:
 def test_packages_import_only_those_below(module: Path) -> None:
     ours = set(imports(module)) & {*MAY_IMPORT, "empir", "tests"}
     assert ours <= MAY_IMPORT[module.parts[0]]
+
+
+@pytest.mark.parametrize("module", modules(("empir_client",)), ids=str)
+def test_the_client_needs_httpx_and_nothing_else(module: Path) -> None:
+    assert set(imports(module)) <= {"empir_client", "httpx", *sys.stdlib_module_names}
 
 
 @pytest.mark.parametrize("module", modules(SERVED), ids=str)

@@ -1,0 +1,100 @@
+"""The client for programs that wait for each answer."""
+
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self, TypeVar, Unpack
+
+import httpx
+
+from empir_client import wire
+from empir_client.answers import Bundles, Prediction, Probe, Report
+from empir_client.calls import (
+    Call,
+    ImageSource,
+    Mode,
+    ProbeParameters,
+    bundles_call,
+    predict_call,
+    probe_call,
+    ready_call,
+    report_call,
+)
+from empir_client.errors import ClientError
+from empir_client.exchange import Chance, Lost, Reply, Send, exchange
+from empir_client.retries import Retries
+
+T = TypeVar("T")
+
+
+class Client:
+    """A connection to one server; safe to use from several threads. Close it, or use it in a `with`.
+
+    Every method raises Problem where the server refuses, ConnectionFailed where it cannot be reached, ClientTimeout
+    where the deadline of `retries` is over, and UnexpectedAnswer where what answers is not EMPIR Serve.
+    """
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:8000",
+        *,
+        retries: Retries | None = None,
+        headers: Mapping[str, str] | None = None,
+        transport: httpx.BaseTransport | None = None,
+        chance: Chance | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`headers` go with every request, a key for a proxy, say; `transport`, `chance` and `sleep` are for tests."""
+        self._http = httpx.Client(base_url=wire.checked(base_url), headers=wire.headers(headers), transport=transport)
+        self._retries, self._chance, self._sleep = retries or Retries(), chance or Chance(), sleep
+
+    def predict(self, image: ImageSource, mode: Mode | None = None, bundle: str | None = None) -> Prediction:
+        """Classify an image; what is None is the server's default. Raises OSError for a path that cannot be read."""
+        return self._call(predict_call(image, mode, bundle))
+
+    def probe(self, image: ImageSource, **parameters: Unpack[ProbeParameters]) -> Probe:
+        """Attack an image, and report whether the vote holds. Raises OSError for a path that cannot be read."""
+        return self._call(probe_call(image, parameters))
+
+    def bundles(self) -> Bundles:
+        """The bundles that are served."""
+        return self._call(bundles_call())
+
+    def report(self, bundle: str) -> Report:
+        """How robust a bundle is. Raises NoReport where nobody has measured it."""
+        return self._call(report_call(bundle))
+
+    def ready(self) -> bool:
+        """Whether the server is there and takes work; asked once."""
+        try:
+            self._call(ready_call(), Retries(deadline_s=self._retries.deadline_s, attempts=1))
+        except ClientError:
+            return False
+        return True
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _call(self, call: Call[T], retries: Retries | None = None) -> T:
+        steps = exchange(call.request, retries or self._retries, self._chance)
+        outcome: Reply | Lost | None = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as done:
+                return call.answer(done.value)
+            outcome = self._send(step) if isinstance(step, Send) else self._sleep(step.seconds)
+
+    def _send(self, send: Send) -> Reply | Lost:
+        try:
+            return wire.reply_of(self._http.request(**wire.arguments(send)))
+        except httpx.RequestError as error:
+            return wire.lost(error)
