@@ -71,10 +71,13 @@ class Ballot:
         votes = logits.argmax(axis=2)
         if live is not None:
             votes[~live], probs[~live] = NO_VOTE, 0
-        where = slice(None) if rows is None else rows
+        if rows is None and len(indices) == len(self._members):
+            self.votes, self.probs, self.logits = votes, probs, logits  # in the manifest's order: all, or none is left
+        else:
+            members = np.array(indices, dtype=np.intp)
+            where = members if rows is None else (members[:, None], rows)
+            self.votes[where], self.probs[where], self.logits[where] = votes, probs, logits
         for place, index in enumerate(indices):
-            self.votes[index, where], self.probs[index, where] = votes[place], probs[place]
-            self.logits[index, where] = logits[place]
             self._mark(index, "ok", rows)
             if live is not None and not live[place].all():
                 dead = np.flatnonzero(~live[place])

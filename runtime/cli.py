@@ -13,6 +13,7 @@ from rich.text import Text
 
 from runtime.answer import answer, milliseconds
 from runtime.bundle import MANIFEST, Bundle, bundle_folders, load_bundle
+from runtime.detection import suspicious
 from runtime.ensemble import Ensemble
 from runtime.errors import BundleError, EmpirError, ImageError, ImageTooLarge, InvalidValue
 from runtime.images import Pixels, decode_image
@@ -85,7 +86,7 @@ def predict(images: tuple[Path, ...], bundle: str, bundles: Path, mode: Mode, as
         for path in images:
             pixels = read_image(path, spec)
             prediction = ensemble.predict(pixels, mode)
-            document = answer(opened.manifest, prediction, mode)
+            document = answer(opened.manifest, prediction, mode, suspicious=suspicious(opened.manifest, prediction))
             document["latency_ms"] = {
                 "inference": milliseconds(prediction.inference_seconds),
                 "vote": milliseconds(prediction.vote_seconds),

@@ -102,18 +102,35 @@ class Scorer:
         return log_probs
 
 
+@dataclass(frozen=True)
+class Detector:
+    """A score and its threshold, as a manifest has them."""
+
+    scorer: Scorer
+    threshold: float
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Self | None:
+        """The detector of a manifest; None where it has no threshold."""
+        chosen = manifest.detection
+        return None if chosen is None else cls(Scorer.of(manifest, chosen.score, chosen.members), chosen.threshold)
+
+    def __call__(self, prediction: Prediction) -> list[bool | None]:
+        """Whether the score of each image [N] is above the threshold; None where a member that it needs has no vote."""
+        known = (prediction.votes[self.scorer.members] != NO_VOTE).all(axis=0).tolist()
+        if not any(known):  # as in a quorum that was reached: nothing to compute
+            return [None] * len(known)
+        above = (self.scorer.of_logits(prediction.logits) > self.threshold).tolist()
+        return [flag if is_known else None for flag, is_known in zip(above, known, strict=True)]
+
+
 def suspicious(manifest: Manifest, prediction: Prediction, image: int = 0) -> bool | None:
     """Whether an image's score is above the manifest's threshold.
 
     None where there is no threshold, or a member that the score needs has no vote: it failed, or a quorum skipped it.
     """
-    detection = manifest.detection
-    if detection is None:
-        return None
-    scorer = Scorer.of(manifest, detection.score, detection.members)
-    if NO_VOTE in prediction.votes[scorer.members, image]:
-        return None
-    return bool(scorer.of_logits(prediction.logits[:, image : image + 1])[0] > detection.threshold)
+    detector = Detector.of(manifest)
+    return None if detector is None else detector(prediction)[image]
 
 
 def favourite(probs: Floats) -> NDArray[np.int64]:

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
@@ -19,8 +20,19 @@ from runtime.vote import NO_VOTE, Classes, average_verdict, majority, majority_v
 
 Concurrency = Literal["auto", "members", "requests"]
 
-# A hop to a thread costs about 0.05 ms; below this a member is finished before the hop has paid for itself.
-SIDE_BY_SIDE_SECONDS = 0.0005
+
+@dataclass(frozen=True)
+class Timing:
+    """What one image took at warm-up, in seconds: all members one after the other, and side by side on threads."""
+
+    in_turn: float
+    side_by_side: float
+    cores: int
+
+    @property
+    def chosen(self) -> Literal["members", "requests"]:
+        """The quicker way."""
+        return "members" if self.side_by_side < self.in_turn and self.cores > 1 else "requests"
 
 
 class Ensemble:
@@ -46,7 +58,8 @@ class Ensemble:
         self._concurrency = concurrency
         self._cores = cores or usable_cores()
         self._pool = ThreadPoolExecutor(self._cores, thread_name_prefix="member")
-        self._image_seconds, self._warm = [0.0] * len(self.members), False
+        self._image_seconds, self._hop_seconds = [0.0] * len(self.members), 0.0
+        self.timing: Timing | None = None
         low = [i for i, member in enumerate(self.members) if not member.precision.is_float]
         self._all = list(range(len(self.members)))
         self._first, self._others = low, [i for i in self._all if i not in low]
@@ -80,54 +93,70 @@ class Ensemble:
             if answers[-1].logits is None:
                 raise BundleError(f"member {member.name}: fails on a blank image: {answers[-1].detail}")
             self._image_seconds[index] = min(answer.seconds for answer in answers)
-        self._warm = True
-
-    @property
-    def image_seconds(self) -> float | None:
-        """What one image took in the warm-up, all members one after the other; None before it."""
-        return sum(self._image_seconds) if self._warm else None
-
-    def side_by_side(self, indices: Sequence[int], n_images: int) -> bool:
-        """Whether these members, for a batch of this size, run on threads of their own or one after the other."""
-        if self._concurrency != "auto":
-            return self._concurrency == "members"
-        return (
-            self._cores > 1
-            and len(indices) > 1
-            and max(self._image_seconds[i] for i in indices) * n_images > SIDE_BY_SIDE_SECONDS
+        walls = []
+        for _ in range(repeats):
+            start = time.perf_counter()
+            self._concurrently(self._all, image)
+            walls.append(time.perf_counter() - start)
+        self._hop_seconds = max(0.0, min(walls) - self._spread(self._all, self._cores))
+        self.timing = Timing(
+            sum(self._image_seconds), self._spread(self._all, self._cores) + self._hop_seconds, self._cores
         )
 
-    def predict(self, images: Images, mode: Mode = "full") -> Prediction:
+    def side_by_side(self, indices: Sequence[int], n_images: int, idle_cores: int | None = None) -> bool:
+        """Whether these members, for a batch of this size, run on threads of their own or one after the other.
+
+        With `auto` that goes by what the warm-up took, and by how many cores are idle: under load, requests keep them
+        busy better than members do.
+        """
+        if self._concurrency != "auto":
+            return self._concurrency == "members"
+        cores = self._cores if idle_cores is None else min(idle_cores, self._cores)
+        if cores < 2 or len(indices) < 2:
+            return False
+        in_turn = sum(self._image_seconds[i] for i in indices)
+        return n_images * self._spread(indices, cores) + self._hop_seconds < n_images * in_turn
+
+    def _spread(self, indices: Sequence[int], cores: int) -> float:
+        """Seconds for one image with these members on `cores` threads, the longest first, without what threads cost."""
+        loads = [0.0] * cores
+        for seconds in sorted((self._image_seconds[i] for i in indices), reverse=True):
+            loads[loads.index(min(loads))] += seconds
+        return max(loads)
+
+    def predict(self, images: Images, mode: Mode = "full", *, idle_cores: int | None = None) -> Prediction:
         """Verdicts for images float32 [N, C, H, W] in [0, 1].
 
         `quorum` runs the low-precision members first and the others only on the images whose verdict is still open;
-        the verdict is the same as with `full`. Raises InvalidValue for `quorum` with the `average` rule.
+        the verdict is the same as with `full`. `idle_cores`: that members may use, all by default.
+        Raises InvalidValue for `quorum` with the `average` rule.
         """
         if mode == "quorum" and self.vote.rule == "average":
             raise InvalidValue("mode: expected full, got quorum; this bundle's vote is the average of all members")
         ballot = Ballot(self.members, len(images), self.n_classes)
         if mode == "full":
-            self._consult(self._all, images, ballot)
+            self._consult(self._all, images, ballot, idle_cores=idle_cores)
             return ballot.result(self._verdict(ballot))
-        self._consult(self._first, images, ballot)
+        self._consult(self._first, images, ballot, idle_cores=idle_cores)
         leaders = majority(ballot.votes, len(self.members))
         undecided = [row for row, leader in enumerate(leaders.tolist()) if leader == NO_VOTE]
         if not undecided:
             return ballot.result(leaders)
-        self._consult(self._others, images, ballot, np.array(undecided))
+        self._consult(self._others, images, ballot, np.array(undecided), idle_cores)
         return ballot.result(self._verdict(ballot))
 
-    def dissent(self, images: Images, prediction: Prediction) -> bool | None:
-        """Ask, afterwards, the members that a quorum left out (audit): whether one of them votes against a verdict.
+    def dissent(self, images: Images, prediction: Prediction) -> list[bool | None]:
+        """Ask, afterwards, the members that a quorum left out (audit): whether one votes against a verdict, by image.
 
-        None if one of them failed and none dissents: that tells nothing.
+        None where one of them failed and none dissents: that tells nothing.
         """
         skipped = np.array([[status == "skipped" for status in row] for row in prediction.status])
         ballot = Ballot(self.members, len(images), self.n_classes)
-        self._consult(np.flatnonzero(skipped.any(axis=1)).tolist(), images, ballot)
-        if (skipped & (ballot.votes != NO_VOTE) & (ballot.votes != prediction.verdict)).any():
-            return True
-        return None if (skipped & (ballot.votes == NO_VOTE)).any() else False
+        self._consult(np.flatnonzero(skipped.any(axis=1)).tolist(), images, ballot, idle_cores=1)
+        voted = ballot.votes != NO_VOTE
+        against = (skipped & voted & (ballot.votes != prediction.verdict)).any(axis=0).tolist()
+        unknown = (skipped & ~voted).any(axis=0).tolist()
+        return [True if no else None if silent else False for no, silent in zip(against, unknown, strict=True)]
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -137,7 +166,14 @@ class Ensemble:
             return average_verdict(ballot.probs, ballot.votes != NO_VOTE)
         return majority_verdict(ballot.votes, self.tie_breaker)
 
-    def _consult(self, indices: Sequence[int], images: Images, ballot: Ballot, rows: Rows | None = None) -> None:
+    def _consult(
+        self,
+        indices: Sequence[int],
+        images: Images,
+        ballot: Ballot,
+        rows: Rows | None = None,
+        idle_cores: int | None = None,
+    ) -> None:
         """Run the members `indices` on the images `rows`, or on all, and enter what they answer."""
         if not indices:
             return
@@ -145,7 +181,7 @@ class Ensemble:
             rows = None
         batch = images if rows is None else images[rows]
         start = time.perf_counter()
-        run = self._concurrently if self.side_by_side(indices, len(batch)) else self._in_turn
+        run = self._concurrently if self.side_by_side(indices, len(batch), idle_cores) else self._in_turn
         answers = run(indices, batch)
         ballot.inference_seconds += time.perf_counter() - start
         ballot.enter(indices, answers, rows)

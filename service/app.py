@@ -12,11 +12,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 from starlette.exceptions import HTTPException
-from starlette.routing import Match, Route
-from starlette.types import Scope
 
 from runtime.errors import EmpirError
-from service import health, predict, probe, reports
+from service import health, openapi, predict, probe, reports
 from service.catalog import Catalog
 from service.decoder import Decoder
 from service.errors import handle
@@ -27,6 +25,9 @@ from service.probe_process import ProbeProcess
 from service.scheduler import Scheduler
 from service.settings import Settings
 from service.state import State
+
+HOT = {predict.PATH: predict.predict}
+"""Routes that the edge answers itself, POST alone: nothing that is not needed between the socket and the handler."""
 
 DESCRIPTION = """An ensemble of full- and low-precision networks that vote (EMPIR, ICLR 2020).
 
@@ -73,23 +74,13 @@ def create_app(
     app = FastAPIOffline(
         title="EMPIR Serve", version=_version(), description=DESCRIPTION, lifespan=lifespan, redoc_url=None
     )
-    # The same handler twice: FastAPI's route documents it, Starlette's, found first, spares each request its overhead.
-    hot = _NamedRoute("/predict", predict.predict, methods=["POST"], include_in_schema=False)
-    app.router.routes.insert(0, hot)
-    for router in (predict.router, probe.router, health.router, reports.router):
+    for router in (probe.router, health.router, reports.router):
         app.include_router(router)
     for kind in (EmpirError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, handle)
-    app.add_middleware(Edge, settings=settings, metrics=metrics, log=logger)
+    app.add_middleware(Edge, settings=settings, metrics=metrics, log=logger, hot=HOT.get)
+    app.openapi = openapi.complete(app.openapi)  # type: ignore[method-assign]
     return app
-
-
-class _NamedRoute(Route):
-    """Starlette's route; like FastAPI's, it leaves itself in the scope, where the edge finds its path."""
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        match, child_scope = super().matches(scope)
-        return match, {**child_scope, "route": self}
 
 
 def _version() -> str:

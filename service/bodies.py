@@ -3,30 +3,30 @@
 import base64
 import binascii
 import json
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Iterable
 from typing import Any
 
-from starlette.datastructures import UploadFile
+from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import Request
 
 from runtime.errors import ImageError, InvalidValue
 from service.errors import MalformedRequest
+from service.exchange import Exchange
 
 MOST_FIELDS = 20
 MOST_FIELD_BYTES = 1024
 DEEPEST_JSON = 100
 
 
-async def image_bytes(request: Request) -> bytes:
+async def image_bytes(exchange: Exchange) -> bytes:
     """The encoded image of a request. Raises MalformedRequest or ImageError, saying what was expected instead."""
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    kind = exchange.header(b"content-type").split(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        data = await _from_form(request)
+        data = await _from_form(exchange)
     elif kind == "application/json":
-        data = _from_json(await request.body())
+        data = _from_json(await exchange.body())
     elif kind.startswith("image/") or kind in ("", "application/octet-stream"):
-        data = await request.body()
+        data = await exchange.body()
     else:
         raise ImageError(f"Content-Type: expected multipart/form-data, image/* or application/json, got {kind!r}")
     if not data:
@@ -34,16 +34,16 @@ async def image_bytes(request: Request) -> bytes:
     return data
 
 
-def refuse_unknown_query(request: Request, known: Collection[str]) -> None:
+def refuse_unknown_query(given: Iterable[str], known: Collection[str]) -> None:
     """Raise InvalidValue for a query parameter that does not exist: `?epsilon=` must not attack with another eps."""
-    for name in request.query_params:
+    for name in given:
         if name not in known:
             raise InvalidValue(f"query: expected {', '.join(known)}, got {name!r}")
 
 
-async def _from_form(request: Request) -> bytes:
+async def _from_form(exchange: Exchange) -> bytes:
     try:
-        form = await _Form.of(request).parse()
+        form = await _Form.of(exchange).parse()
     except MultiPartException as error:
         several = "expected exactly one file, in the field `file`, got several"
         raise MalformedRequest(f"multipart: {several if 'files' in error.message else error.message}") from error
@@ -64,14 +64,16 @@ class _Form(MultiPartParser):
     ended = False
 
     @classmethod
-    def of(cls, request: Request) -> "_Form":
+    def of(cls, exchange: Exchange) -> "_Form":
         async def whole() -> AsyncGenerator[bytes, None]:
-            async for chunk in request.stream():
+            async for chunk in exchange.stream():
                 yield chunk
             if not form.ended:  # raised inside parse(), which then closes the files that it has opened
                 raise MultiPartException("expected a closing boundary, got a form without an end")
 
-        form = cls(request.headers, whole(), max_files=2, max_fields=MOST_FIELDS, max_part_size=MOST_FIELD_BYTES)
+        form = cls(
+            Headers(scope=exchange.scope), whole(), max_files=2, max_fields=MOST_FIELDS, max_part_size=MOST_FIELD_BYTES
+        )
         return form
 
     def on_end(self) -> None:

@@ -2,14 +2,26 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from runtime.bundle import MANIFEST, bundle_folders, load_bundle
+from runtime.detection import Detector
 from runtime.ensemble import Ensemble
 from runtime.errors import BundleError, UnknownBundle
 from runtime.manifest import Manifest
+from runtime.member import Images
+from runtime.prediction import Mode, Prediction
 from service.bundle_report import BundleReport
 from service.settings import Settings
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What an ensemble says of a batch, and which of its images are suspicious: None where nothing can tell."""
+
+    prediction: Prediction
+    suspicious: list[bool | None]
 
 
 @dataclass(frozen=True)
@@ -20,6 +32,16 @@ class Served:
     folder: Path
     ensemble: Ensemble
     report: BundleReport | None = None
+
+    @cached_property
+    def detector(self) -> Detector | None:
+        """What makes an image suspicious; None where the bundle has no threshold."""
+        return Detector.of(self.manifest)
+
+    def predict(self, images: Images, mode: Mode, idle_cores: int | None = None) -> Judged:
+        """The ensemble's prediction for images float32 [N, C, H, W], raising as it does, and the detector's."""
+        prediction = self.ensemble.predict(images, mode, idle_cores=idle_cores)
+        return Judged(prediction, [None] * len(images) if self.detector is None else self.detector(prediction))
 
 
 class Catalog:

@@ -96,13 +96,20 @@ class Metrics:
             ["bundle", "result"],
             registry=registry,
         )
-        self.bundles: dict[str, BundleMetrics] = {}
+        self._bundles: dict[tuple[str, str], BundleMetrics] = {}
+
+    def of(self, manifest: Manifest) -> "BundleMetrics":
+        """The series of a bundle."""
+        key = (manifest.name, manifest.version)
+        if key not in self._bundles:
+            self._bundles[key] = BundleMetrics(self, manifest)
+        return self._bundles[key]
 
     def announce(self, manifest: Manifest) -> None:
-        """Say that a bundle is served; from now on it is in `bundles`, by name."""
+        """Say that a bundle is served, with its series at 0."""
         members = ",".join(f"{member.name}:{member.precision}" for member in manifest.members)
         self.bundle_info.labels(manifest.name, manifest.version, members).set(1)
-        self.bundles[manifest.name] = BundleMetrics(self, manifest)
+        self.of(manifest)
 
 
 class BundleMetrics:
@@ -124,19 +131,28 @@ class BundleMetrics:
         self._suspicious = metrics.suspicious.labels(name)
         self._stages = {stage: metrics.stage_duration_seconds.labels(stage) for stage in STAGES}
 
-    def predicted(self, prediction: Prediction, mode: Mode, stages: dict[str, float]) -> None:
-        """Count one image's prediction, and the seconds of each stage."""
-        self._batch_size.observe(1)
-        self._outcomes[outcome_of(prediction)].inc()
-        if prediction.verdict[0] != NO_VOTE:
-            self._agreement[mode].observe(prediction.agreement(0))
-        for index, (status, seconds) in enumerate(zip(prediction.status, prediction.seconds, strict=True)):
-            if status[0] == "skipped":
+    def predicted(self, prediction: Prediction, image: int, mode: Mode) -> None:
+        """Count one image's verdict, and what became of each member's vote."""
+        outcome = outcome_of(prediction, image)
+        self._outcomes[outcome].inc()
+        if outcome != "no_quorum":
+            self._agreement[mode].observe(prediction.agreement(image))
+        for index, row in enumerate(prediction.status):
+            status = row[image]
+            if status == "skipped":
                 self._skipped[index].inc()
-                continue
-            self._seconds[index].observe(seconds)
-            if status[0] != "ok":
-                self._failures[index][status[0]].inc()
+            elif status != "ok":
+                self._failures[index][status].inc()
+
+    def ran(self, prediction: Prediction) -> None:
+        """Count one batch: its size, and the time of each member that was asked."""
+        self._batch_size.observe(len(prediction.verdict))
+        for series, seconds, span in zip(self._seconds, prediction.seconds, prediction.spans, strict=True):
+            if span is not None:
+                series.observe(seconds)
+
+    def staged(self, stages: dict[str, float]) -> None:
+        """Count the seconds of each stage of one request."""
         for stage, seconds in stages.items():
             self._stages[stage].observe(seconds)
 
@@ -149,12 +165,11 @@ class BundleMetrics:
         self._audit["dissent" if dissent else "agreement"].inc()
 
 
-def outcome_of(prediction: Prediction) -> str:
-    """How the verdict on the first image came about: unanimous, majority, tie_break or no_quorum."""
-    verdict = prediction.verdict[0]
+def outcome_of(prediction: Prediction, image: int) -> str:
+    """How the verdict on an image came about: unanimous, majority, tie_break or no_quorum."""
+    verdict, votes = int(prediction.verdict[image]), prediction.ballots[image]
     if verdict == NO_VOTE:
         return "no_quorum"
-    votes = prediction.votes[:, 0].tolist()
     for_it = votes.count(verdict)
     if for_it == len(votes) - votes.count(NO_VOTE):
         return "unanimous"

@@ -1,6 +1,10 @@
 """What OpenAPI cannot read from the handlers' signatures: bodies that are images, and examples that work when tried."""
 
+from collections.abc import Callable
+from inspect import getdoc
 from typing import Any
+
+from service import predict
 
 SEVEN = (
     "iVBORw0KGgoAAAANSUhEUgAAABwAAAAcCAAAAABXZoBIAAAAwUlEQVR42mNgGDaAEUKFpD77sfTFHeyS9xQYGBg+X4UKPuk6w8DA"
@@ -91,4 +95,25 @@ REPORT_RESPONSES: dict[int | str, dict[str, Any]] = {
 PREDICT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "The verdict, and each member's vote.", "content": {"application/json": {"example": _ANSWER}}},
     **PROBLEMS,
+}
+
+
+def complete(generate: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+    """FastAPI's generator of the document, and with it the routes that do not go through FastAPI, first."""
+
+    def generated() -> dict[str, Any]:
+        document = generate()
+        document["paths"] = {predict.PATH: {"post": _PREDICT_OPERATION}, **document["paths"]}
+        return document
+
+    return generated
+
+
+_PREDICT_OPERATION: dict[str, Any] = {
+    "tags": ["predict"],
+    "summary": "Predict",
+    "description": getdoc(predict.predict),
+    "operationId": "predict",
+    **PREDICT,
+    "responses": {str(status): response for status, response in PREDICT_RESPONSES.items()},
 }

@@ -4,24 +4,22 @@ import time
 from typing import Any, cast, get_args
 
 import orjson
-from fastapi import APIRouter, Request
-from starlette.responses import Response
 
 from runtime.answer import answer, milliseconds
 from runtime.errors import InvalidValue
-from runtime.prediction import Mode, Prediction
+from runtime.prediction import Mode
 from runtime.vote import NO_VOTE
-from service import openapi
 from service.bodies import image_bytes, refuse_unknown_query
-from service.catalog import Served
+from service.catalog import Judged, Served
+from service.exchange import Exchange
+from service.scheduler import Placed
 from service.state import State
 
-router = APIRouter()
+PATH = "/predict"
 MODES: tuple[str, ...] = get_args(Mode)
 
 
-@router.post("/predict", openapi_extra=openapi.PREDICT, responses=openapi.PREDICT_RESPONSES, tags=["predict"])
-async def predict(request: Request) -> Response:
+async def predict(exchange: Exchange) -> None:
     """Classify an image: the voted label, and each member's own vote, confidence and time.
 
     The image is a multipart `file`, a raw `image/*` body, or JSON `{"image": "<base64>"}`.
@@ -29,42 +27,59 @@ async def predict(request: Request) -> Response:
     that a quorum skipped.
     """
     start = time.perf_counter()
-    state: State = request.app.state.empir
-    query = request.query_params
-    refuse_unknown_query(request, ("mode", "bundle"))
+    exchange.route = PATH
+    state: State = exchange.scope["app"].state.empir
+    query = exchange.query
+    refuse_unknown_query(query, ("mode", "bundle"))
     served = state.catalog.get(query.get("bundle"))
-    mode = _mode(query.get("mode", state.settings.mode))
-    data = await image_bytes(request)
-    async with state.scheduler.place():
+    mode = parse_mode(query.get("mode", state.settings.mode))
+    data = await image_bytes(exchange)
+    with state.scheduler.place():
         decoding = time.perf_counter()
         image = await state.decoder.image(data, served.manifest.input)
         decoded = time.perf_counter()
-        prediction, waited = await state.scheduler.predict(served, image, mode)
-    stages = {
-        "decode": decoded - decoding,
-        "queue": waited,
-        "inference": prediction.inference_seconds,
-        "vote": prediction.vote_seconds,
-    }
-    state.metrics.bundles[served.manifest.name].predicted(prediction, mode, stages)
-    request.state.log.update(bundle=served.manifest.name, mode=mode, **_logged(served, prediction))
-    document = answer(served.manifest, prediction, mode)
-    if document["suspicious"]:
-        state.metrics.bundles[served.manifest.name].suspected()
+        placed = await state.scheduler.predict(served, image, mode, exchange.left)
+    metrics = state.metrics.of(served.manifest)
+    stages = stages_of(placed, decoded - decoding)
+    metrics.staged(stages)
+    metrics.predicted(placed.judged.prediction, placed.first, mode)
+    exchange.log.update(bundle=served.manifest.name, mode=mode, **_logged(served, placed.judged, placed.first))
+    suspicious = placed.judged.suspicious[placed.first]
+    if suspicious:
+        metrics.suspected()
+    document = answer(served.manifest, placed.judged.prediction, mode, placed.first, suspicious=suspicious)
     document["latency_ms"] = {name: milliseconds(seconds) for name, seconds in stages.items()}
     document["latency_ms"]["total"] = milliseconds(time.perf_counter() - start)
     document["bundle"] = {"name": served.manifest.name, "version": served.manifest.version}
-    document["request_id"] = request.state.request_id
-    return Response(orjson.dumps(document), media_type="application/json")
+    document["request_id"] = exchange.request_id
+    await exchange.respond(orjson.dumps(document), headers=((b"server-timing", server_timing(stages)),))
 
 
-def _mode(value: str) -> Mode:
+def parse_mode(value: object) -> Mode:
+    """Raises InvalidValue for what is no mode."""
     if value not in MODES:
         raise InvalidValue(f"mode: expected {' or '.join(MODES)}, got {value!r}")
     return cast(Mode, value)
 
 
-def _logged(served: Served, prediction: Prediction) -> dict[str, Any]:
-    verdict = int(prediction.verdict[0])
+def stages_of(placed: Placed, decode: float) -> dict[str, float]:
+    """Seconds of each stage of a prediction; decoding is told, the rest known."""
+    prediction = placed.judged.prediction
+    return {
+        "decode": decode,
+        "queue": placed.waited,
+        "inference": prediction.inference_seconds,
+        "vote": prediction.vote_seconds,
+    }
+
+
+def server_timing(stages: dict[str, float]) -> bytes:
+    """The header that browsers show (W3C Server Timing): the stages, in milliseconds."""
+    return ", ".join([f"{name};dur={1000 * seconds:.3f}" for name, seconds in stages.items()]).encode()
+
+
+def _logged(served: Served, judged: Judged, image: int) -> dict[str, Any]:
+    prediction = judged.prediction
+    verdict = int(prediction.verdict[image])
     label = None if verdict == NO_VOTE else served.manifest.labels[verdict]
     return {"label": label, **({"failures": prediction.details} if prediction.details else {})}

@@ -15,6 +15,7 @@ from robustness.probe_report import ProbeReport
 from runtime.errors import InvalidValue
 from service import openapi
 from service.bodies import image_bytes, refuse_unknown_query
+from service.exchange import Exchange
 from service.probe_process import Job
 from service.state import State
 
@@ -55,14 +56,14 @@ async def robustness_probe(
     `not_broken_within_budget` is not "robust": another attack, or more steps, may succeed.
     """
     state: State = request.app.state.empir
-    refuse_unknown_query(request, QUERY)
+    refuse_unknown_query(request.query_params, QUERY)
     served = state.catalog.get(bundle)
     parameters = AttackParameters(attack, norm, eps, steps, step_size, restarts, label, target, seed, budget_ms)
     chosen = plan(parameters, served.manifest)  # refuse before anything is read or queued
     if blind := [member.name for member in served.manifest.members if member.gradient_file is None]:
         name = served.manifest.name
         raise InvalidValue(f"bundle: expected one with gradient graphs, got {name!r}, which has none for {blind}")
-    data = await image_bytes(request)
+    data = await image_bytes(Exchange.of(request))
     image = await state.decoder.image(data, served.manifest.input)
     job = Job(served.folder, served.manifest.version, image, parameters)
     report = await _while_connected(request, state.probes.run(job))

@@ -7,6 +7,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import problem
+from service.exchange import LEFT
 
 MOST_HEADERS = 100
 MOST_HEADER_BYTES = 64 * 1024
@@ -53,6 +54,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_headers = False
         self._stop_guard()
+        self.scope["extensions"] = {LEFT: self.transport.is_closing}  # type: ignore[dict-item]
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

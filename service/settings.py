@@ -33,6 +33,10 @@ class Settings(BaseSettings):
     """A prediction that takes longer, waiting included, is dropped and answered 504."""
     queue: int = Field(64, ge=0)
     """Predictions that may wait for a core; one more is answered 429."""
+    batch_images: int = Field(16, ge=1)
+    """Most images that run together when requests wait for a core; none waits for company while a core is idle."""
+    batch_ms: float = Field(50, gt=0)
+    """Longest time that a batch may take, by what one image took at the start; a slow ensemble gets smaller batches."""
     probe_queue: int = Field(4, ge=0)
     """Probes that may wait for the probe process; one more is answered 429."""
     audit_rate: float = Field(0.01, ge=0, le=1)

@@ -87,8 +87,8 @@ def test_a_caller_that_leaves_hurts_nobody(gate: Gate) -> None:
         scheduler = Scheduler(Settings(queue=1), Metrics(CollectorRegistry()), random.Random(0))
 
         async def caller() -> int:
-            prediction, _ = await scheduler.predict(catalog.get(None), IMAGE, "full")
-            return int(prediction.verdict[0])
+            placed = await scheduler.predict(catalog.get(None), IMAGE, "full")
+            return int(placed.judged.prediction.verdict[placed.first])
 
         running = asyncio.create_task(caller())
         assert await asyncio.to_thread(gate.entered.wait, HANG_S)

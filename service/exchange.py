@@ -1,0 +1,155 @@
+"""An exchange: one HTTP request and its answer, with the limits on bodies; what hot routes work with."""
+
+import asyncio
+import random
+import re
+from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+from starlette.datastructures import QueryParams
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message, Receive, Scope, Send
+
+from service.errors import BodyTooLarge, BodyTooSlow, MalformedRequest, answer_for, code_of
+from service.settings import Settings
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+LEFT = "empir.left"
+"""ASGI extension of our protocol: a function that says whether the client has closed the connection."""
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class Exchange:
+    """One request and its answer on their way through the edge."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, settings: Settings) -> None:
+        self.scope, self._receive, self._send, self._settings = scope, receive, send, settings
+        self._headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._received, self._complete = 0, False
+        self._body_deadline: float | None = None
+        self._close = False
+        self.status = 0
+        self.route: str | None = None
+        """The path's pattern, for metrics, where a hot route has answered."""
+        self.log: dict[str, Any] = {}
+        given = self._raw_header(b"x-request-id")
+        self.request_id = given.decode() if REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
+        scope.setdefault("state", {}).update(request_id=self.request_id, log=self.log, exchange=self)
+
+    @classmethod
+    def of(cls, request: Request) -> "Exchange":
+        """The exchange that a request of Starlette's belongs to."""
+        exchange: Exchange = request.state.exchange
+        return exchange
+
+    @property
+    def code(self) -> str | None:
+        """The stable word for what went wrong, if anything did."""
+        code: str | None = self.scope["state"].get("code")
+        return code
+
+    @cached_property
+    def query(self) -> QueryParams:
+        """The query's parameters."""
+        return QueryParams(self.scope["query_string"])
+
+    @property
+    def left(self) -> Callable[[], bool]:
+        """Tells whether the client has left, where the server knows; it costs nothing to ask."""
+        left: Callable[[], bool] = self.scope.get("extensions", {}).get(LEFT, _never)
+        return left
+
+    def header(self, name: bytes) -> str:
+        """A header's first value, by its name in lower case; empty where there is none."""
+        return self._raw_header(name).decode("latin-1")
+
+    def check_head(self) -> None:
+        """Raise MalformedRequest or BodyTooLarge for what the headers tell already; the connection is then closed."""
+        hosts = sum(name == b"host" for name, _ in self._headers)
+        if hosts != 1:
+            self._close = True
+            raise MalformedRequest(f"Host: expected exactly one such header, got {hosts}")
+        length = self._raw_header(b"content-length") or b"0"
+        if not length.isdigit() or int(length) > self._settings.max_body_bytes:
+            self._close = True
+            raise self._too_large()
+
+    async def body(self) -> bytes:
+        """The whole body. Raises BodyTooLarge, BodyTooSlow, or ClientDisconnect."""
+        message = await self._part()
+        if not message.get("more_body", False):
+            whole: bytes = message.get("body", b"")  # nearly always: no copy
+            return whole
+        return b"".join([message.get("body", b""), *[part async for part in self.stream()]])
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """What is left of the body, part by part. Raises as `body` does."""
+        while not self._complete:
+            message = await self._part()
+            if part := message.get("body", b""):
+                yield part
+
+    async def receive(self) -> Message:
+        """The next part of the body. Raises BodyTooLarge or BodyTooSlow; the connection is then closed."""
+        loop = asyncio.get_running_loop()
+        if self.status or self._complete:  # only the client's leaving is still of interest
+            return await self._receive()
+        if self._body_deadline is None:
+            self._body_deadline = loop.time() + self._settings.body_timeout_s
+        try:
+            async with asyncio.timeout_at(self._body_deadline):
+                message = await self._receive()
+        except TimeoutError as error:
+            self._close = True
+            limit = self._settings.body_timeout_s
+            raise BodyTooSlow(f"body: expected all of it within {limit:g} s, got {self._received:,} bytes") from error
+        self._received += len(message.get("body", b""))
+        if self._received > self._settings.max_body_bytes:
+            self._close = True
+            raise self._too_large()
+        self._complete = not message.get("more_body", False)
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send a message of the application's, with the request's id."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": [*message.get("headers", []), *self._own_headers()]}
+        await self._send(message)
+
+    async def respond(self, body: bytes, media_type: bytes = b"application/json", headers: Headers = ()) -> None:
+        """Answer 200 with a whole body."""
+        self.status = 200
+        start = [(b"content-type", media_type), (b"content-length", b"%d" % len(body)), *headers, *self._own_headers()]
+        await self._send({"type": "http.response.start", "status": 200, "headers": start})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def refuse(self, error: Exception) -> None:
+        """Answer with a problem, outside the application."""
+        self.scope["state"]["code"] = code_of(error)
+        await answer_for(error, self.request_id)(self.scope, self._receive, self.send)
+
+    async def _part(self) -> Message:
+        message = await self.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        return message
+
+    def _raw_header(self, wanted: bytes) -> bytes:
+        for name, value in self._headers:
+            if name == wanted:
+                return value
+        return b""
+
+    def _own_headers(self) -> Headers:
+        own = [(b"x-request-id", self.request_id.encode())]
+        return [*own, (b"connection", b"close")] if self._close else own
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(f"body: expected at most {self._settings.max_body_bytes:,} bytes, got more")
+
+
+def _never() -> bool:
+    return False
