@@ -38,15 +38,17 @@ class Prediction:
     vote_seconds: float = 0.0
     """Time spent on turning their logits into probabilities, votes and the verdict."""
 
-    def images(self, chosen: list[int]) -> "Prediction":
-        """The prediction for some of its images."""
+    def images(self, chosen: list[int] | slice) -> "Prediction":
+        """The prediction for some of its images; of a slice the arrays are views."""
         return replace(
             self,
             verdict=self.verdict[chosen],
             votes=self.votes[:, chosen],
             probs=self.probs[:, chosen],
             logits=self.logits[:, chosen],
-            status=[[row[image] for image in chosen] for row in self.status],
+            status=[
+                row[chosen] if isinstance(chosen, slice) else [row[image] for image in chosen] for row in self.status
+            ],
         )
 
     def confidence(self, image: int) -> float:

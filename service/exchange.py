@@ -129,7 +129,7 @@ class Exchange:
     async def refuse(self, error: Exception) -> None:
         """Answer with a problem, outside the application."""
         self.scope["state"]["code"] = code_of(error)
-        await answer_for(error, self.request_id)(self.scope, self._receive, self.send)
+        await answer_for(error, self.request_id, self.scope["path"])(self.scope, self._receive, self.send)
 
     async def _part(self) -> Message:
         message = await self.receive()

@@ -33,8 +33,22 @@ class Placed:
 
     judged: Judged
     first: int
+    count: int
     waited: float
     """Seconds that it waited for a core."""
+
+    @property
+    def prediction(self) -> Prediction:
+        """The prediction for the request's images alone."""
+        whole = self.judged.prediction
+        if self.count == len(whole.verdict):
+            return whole
+        return whole.images(slice(self.first, self.first + self.count))
+
+    @property
+    def suspicious(self) -> list[bool | None]:
+        """Which of the request's images are suspicious."""
+        return self.judged.suspicious[self.first : self.first + self.count]
 
 
 class Waiting:
@@ -102,7 +116,7 @@ class Scheduler:
             if judged.prediction.inference_seconds > limit:
                 raise _late(limit)
             self._ran(served, images, mode, judged)
-            return Placed(judged, 0, 0.0)
+            return Placed(judged, 0, len(images), 0.0)
         if self._busy >= self._cores and len(self._waiting) >= self._settings.queue:
             self._waiting = deque(each for each in self._waiting if not self._is_gone(each))
             if len(self._waiting) >= self._settings.queue:
@@ -183,7 +197,7 @@ class Scheduler:
         self._busy -= 1
         row = 0
         for each in batch:
-            placed = None if judged is None else Placed(judged, row, started - each.since)
+            placed = None if judged is None else Placed(judged, row, len(each.images), started - each.since)
             each.settle(placed, error)
             row += len(each.images)
         if self._waiting:
