@@ -1,0 +1,213 @@
+"""Batches: every answer belongs to its own image, whoever else is in the batch, leaves it, or fails in it."""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+
+from runtime.prediction import Mode
+from service.catalog import Catalog, Served
+from service.errors import DeadlineExceeded, QueueFull
+from service.metrics import Metrics
+from service.scheduler import Placed, Scheduler
+from service.settings import Settings
+from tests.live import HANG_S
+from tests.toy_catalog import Gate, full, low, toy_catalog
+from tests.toys import FP32, W2A4, Array, ToyMember, numbered
+
+CLASSES = 64
+EYE: Array = np.eye(CLASSES, dtype=np.float32)
+NAN_AT = 7
+"""Images of this number get an answer from the first member that is not finite."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Someone who asks after so many turns of the loop for these images, and may leave before the answer."""
+
+    turn: int
+    images: list[int]
+    mode: Mode
+    leaves_after: int | None
+    hangs_up: bool
+    """Whether it leaves by closing its connection, which nobody is told of, or by cancelling."""
+
+
+callers = st.lists(
+    st.builds(
+        Caller,
+        turn=st.integers(0, 6),
+        images=st.lists(st.integers(0, CLASSES - 1), min_size=1, max_size=3),
+        mode=st.sampled_from(get_args(Mode)),
+        leaves_after=st.none() | st.integers(0, 3),
+        hangs_up=st.booleans(),
+    ),
+    min_size=1,
+    max_size=24,
+)
+
+
+def numbering_catalog() -> Catalog:
+    """Members that know every image's number; the first fails on some, the second gives a third of them another class."""
+    first = EYE.copy()
+    first[NAN_AT] = np.nan
+    members = [low(first), low(np.roll(EYE, 1, axis=1) * 0.5 + EYE, "b"), full(EYE)]
+    catalog = toy_catalog(*members)
+    for served in catalog:
+        served.ensemble.n_classes = CLASSES
+    return catalog
+
+
+@contextmanager
+def scheduler_of(cores: int, **limits: object) -> Iterator[Scheduler]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("service.scheduler.usable_cores", lambda: cores)
+        scheduler = Scheduler(Settings(**limits), Metrics(CollectorRegistry()), random.Random(0))  # type: ignore[arg-type]
+    try:
+        yield scheduler
+    finally:
+        scheduler.close()
+
+
+@given(callers, st.integers(1, 3), st.integers(1, 5))
+@settings(deadline=None, max_examples=60)
+def test_an_answer_belongs_to_its_own_images(arriving: list[Caller], cores: int, batch_images: int) -> None:
+    async def main() -> None:
+        catalog = numbering_catalog()
+        with scheduler_of(cores, batch_images=batch_images) as scheduler:
+            await asyncio.gather(*[attend(scheduler, catalog.get(None), caller) for caller in arriving])
+        catalog.close()
+
+    asyncio.run(asyncio.wait_for(main(), HANG_S))
+
+
+async def attend(scheduler: Scheduler, served: Served, caller: Caller) -> None:
+    """One caller's visit: its answer is its own, or it left."""
+    gone = False
+    for _ in range(caller.turn):
+        await asyncio.sleep(0)
+
+    async def ask() -> Placed:
+        with scheduler.place():
+            return await scheduler.predict(served, images_of(caller.images), caller.mode, lambda: gone)
+
+    asking = asyncio.ensure_future(ask())
+    if caller.leaves_after is not None:
+        for _ in range(caller.leaves_after):
+            await asyncio.sleep(0)
+        gone = True
+        if not caller.hangs_up:
+            asking.cancel()
+    try:
+        placed = await asking
+    except asyncio.CancelledError:
+        assert caller.leaves_after is not None
+        return
+    prediction = placed.prediction
+    assert prediction.verdict.tolist() == caller.images
+    for row, number in enumerate(caller.images):
+        assert prediction.status[0][row] == ("nonfinite" if number == NAN_AT else "ok")
+        skips = caller.mode == "quorum" and number != NAN_AT
+        assert prediction.status[2][row] == ("skipped" if skips else "ok")
+        assert prediction.votes[1, row] == number
+
+
+def images_of(numbers: list[int]) -> Array:
+    """Images [N, 1, 1, 1] that carry these numbers."""
+    return numbered(CLASSES)[numbers]
+
+
+def asked_while_busy(gate: Gate, other: ToyMember, count: int, **limits: object) -> list[list[int]]:
+    """Which images `other` is asked together, when `count` requests come while the only core is busy."""
+
+    async def main() -> None:
+        catalog = toy_catalog(gate, other)
+        served = catalog.get(None)
+        with scheduler_of(1, **limits) as scheduler:
+            first = asyncio.ensure_future(scheduler.predict(served, images_of([0]), "full"))
+            assert await asyncio.to_thread(gate.entered.wait, HANG_S)
+            rest = [asyncio.ensure_future(scheduler.predict(served, images_of([0]), "full")) for _ in range(count)]
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            gate.opened.set()
+            await asyncio.gather(first, *rest)
+        catalog.close()
+
+    asyncio.run(asyncio.wait_for(main(), HANG_S))
+    return other.asked
+
+
+def test_those_that_wait_run_together_up_to_the_limit() -> None:
+    yes = np.array([[0, 3]], np.float32)
+    batches = asked_while_busy(Gate("a", W2A4, yes), ToyMember("c", FP32, yes), 7, batch_images=3)
+    assert [len(batch) for batch in batches] == [1, 3, 3, 1]
+
+
+def test_a_caller_whose_connection_is_closed_is_not_run() -> None:
+    async def main() -> None:
+        yes = np.array([[0, 3]], np.float32)
+        gate, other = Gate("a", W2A4, yes), ToyMember("c", FP32, yes)
+        catalog = toy_catalog(gate, other)
+        served = catalog.get(None)
+        with scheduler_of(1, queue=1) as scheduler:
+            first = asyncio.ensure_future(scheduler.predict(served, images_of([0]), "full"))
+            assert await asyncio.to_thread(gate.entered.wait, HANG_S)
+            left = asyncio.ensure_future(scheduler.predict(served, images_of([0]), "full", lambda: True))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            stays = asyncio.ensure_future(
+                scheduler.predict(served, images_of([0]), "full")
+            )  # in the place of the other
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            with pytest.raises(QueueFull):
+                await scheduler.predict(served, images_of([0]), "full")
+            gate.opened.set()
+            await first
+            assert (await stays).prediction.verdict.tolist() == [1]
+            with pytest.raises(asyncio.CancelledError):
+                await left
+        assert len(other.asked) == 2
+        catalog.close()
+
+    asyncio.run(asyncio.wait_for(main(), HANG_S))
+
+
+def test_a_fault_of_one_batch_ends_there() -> None:
+    async def main() -> None:
+        catalog = toy_catalog(low(np.array([[0, 3]], np.float32)), full(np.array([[0, 3]], np.float32)))
+        served = catalog.get(None)
+        with scheduler_of(2) as scheduler:
+            wrong = [scheduler.predict(served, images_of([5]), "full") for _ in range(3)]  # the toys know no image 5
+            failed = await asyncio.gather(*wrong, return_exceptions=True)
+            assert [type(each) for each in failed] == [IndexError] * 3
+            assert (await scheduler.predict(served, images_of([0]), "full")).prediction.verdict.tolist() == [1]
+        catalog.close()
+
+    asyncio.run(asyncio.wait_for(main(), HANG_S))
+
+
+def test_a_deadline_frees_the_caller_and_not_the_core() -> None:
+    async def main() -> None:
+        yes = np.array([[0, 3]], np.float32)
+        gate = Gate("a", W2A4, yes)
+        catalog = toy_catalog(gate, full(yes))
+        served = catalog.get(None)
+        with scheduler_of(1, deadline_ms=50) as scheduler:
+            with pytest.raises(DeadlineExceeded, match="no answer within 50 ms"):
+                await scheduler.predict(served, images_of([0]), "full")
+            waiting = asyncio.ensure_future(scheduler.predict(served, images_of([0]), "full"))
+            await asyncio.sleep(0)
+            gate.opened.set()
+            assert (await waiting).prediction.verdict.tolist() == [1]
+        catalog.close()
+
+    asyncio.run(asyncio.wait_for(main(), HANG_S))
