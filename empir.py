@@ -19,16 +19,21 @@ COMMANDS = {
     "check": ("robustness.claims.check_cli", "Prove a bundle again, or judge somebody's adversarial images."),
     "threshold": ("export.threshold", "Choose when an image is suspicious, on validation images."),
     "load": ("empir", "Put a server under load, or measure a bundle without one."),
+    "doctor": ("service.doctor.cli", "Examine machine, settings and bundles, and say what to do."),
 }
 LOAD_COMMANDS = {
-    "run": ("loadtest.cli", "Send requests to a server, open loop, and report its latency."),
-    "engine": ("benchmarks.engine", "A bundle's limits in this process: each member, full and quorum."),
+    "run": ("loadtest.cli", "Send requests to a server, and report its latency."),
+    "capacity": ("loadtest.cli", "The highest rate that holds a latency objective."),
+    "soak": ("loadtest.cli", "A long run: drift of latency, growth of memory."),
+    "compare": ("loadtest.cli", "Several servers side by side, and their ratios."),
+    "engine": ("benchmarks.engine", "A bundle's limits in this process, and what share reaches a client."),
 }
 LOAD_HELP = """Put a server under load, or measure a bundle without one.
 
 \b
 Examples:
   empir load run --rate 200 --duration 10 http://127.0.0.1:8000
+  empir load capacity --p99 10ms http://127.0.0.1:8000
   empir load engine mnist-empir
 """
 EXTRA = {"export": 'pip install -e ".[export]"', "benchmarks": 'pip install -e ".[export]"'}
@@ -67,7 +72,7 @@ class Lazy(click.Group):
 
 
 class Load(Lazy):
-    """`empir load`: two ways to measure, in two packages."""
+    """`empir load`: ways to measure, in two packages."""
 
     table = LOAD_COMMANDS
 

@@ -24,6 +24,7 @@ COMMANDS = [
     "check",
     "threshold",
     "load",
+    "doctor",
 ]
 PACKAGES = ("models", "export", "runtime", "robustness", "service", "loadtest", "torch", "onnxruntime", "numpy")
 

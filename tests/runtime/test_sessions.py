@@ -30,7 +30,7 @@ def test_vnni_is_read_from_the_flags(cpuinfo: str, expected: bool) -> None:
 def test_the_largest_products_are_added_exactly(known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """255 x 127 twice is more than int16 holds."""
     if not known:
-        monkeypatch.setattr(sessions, "_cpuinfo", lambda: "")
+        monkeypatch.setattr(sessions, "cpuinfo", lambda: "")
     stored: dict[str, NDArray[Any]] = {
         "one": np.array(1, np.float32),
         "zero": np.array(0, np.uint8),
