@@ -83,6 +83,22 @@ class Ensemble:
         ensemble.warm_up(np.zeros((1, spec.channels, spec.height, spec.width), np.float32))
         return ensemble
 
+    def alone(self, index: int) -> "Ensemble":
+        """The member at `index` as an ensemble of its own, which shares its session."""
+        network = self.members[index]
+        ensemble = Ensemble(
+            [network],
+            Vote(rule="majority", tie_breaker=network.name),
+            self.n_classes,
+            member_deadline_ms=1000 * self._deadline_s,
+            concurrency=self._concurrency,
+            cores=self._cores,
+        )
+        seconds = self._image_seconds[index]
+        ensemble._image_seconds = [seconds]
+        ensemble.timing = None if self.timing is None else Timing(seconds, seconds, self._cores)
+        return ensemble
+
     def warm_up(self, image: Images, repeats: int = 5) -> None:
         """Run each member on one image [1, C, H, W], so that the first caller waits for nothing, and time it.
 

@@ -21,6 +21,7 @@ from service.errors import handle
 from service.logs import make_logger
 from service.metrics import Metrics
 from service.middleware import Edge
+from service.oip import routes as oip
 from service.probe_process import ProbeProcess
 from service.scheduler import Scheduler
 from service.settings import Settings
@@ -74,7 +75,7 @@ def create_app(
     app = FastAPIOffline(
         title="EMPIR Serve", version=_version(), description=DESCRIPTION, lifespan=lifespan, redoc_url=None
     )
-    for router in (probe.router, health.router, reports.router):
+    for router in (probe.router, health.router, reports.router, oip.router):
         app.include_router(router)
     for kind in (EmpirError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, handle)

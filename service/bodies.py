@@ -34,6 +34,20 @@ async def image_bytes(exchange: Exchange) -> bytes:
     return data
 
 
+def parse_object(body: bytes, expected: str = "an object") -> dict[str, Any]:
+    """A small JSON object, without keys that stand there twice. Raises MalformedRequest, saying what was expected."""
+    # A count, which is quick, spares parsing a body that nests for its own sake; base64 has no brackets.
+    if body.count(b"[") + body.count(b"{") > DEEPEST_JSON:
+        raise MalformedRequest(f"JSON: expected {expected}, at most {DEEPEST_JSON} levels, got more brackets")
+    try:
+        document = json.loads(body, object_pairs_hook=_without_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise MalformedRequest(f"JSON: expected {expected}, got {error}") from error
+    if not isinstance(document, dict):
+        raise MalformedRequest(f"JSON: expected {expected}")
+    return document
+
+
 def refuse_unknown_query(given: Iterable[str], known: Collection[str]) -> None:
     """Raise InvalidValue for a query parameter that does not exist: `?epsilon=` must not attack with another eps."""
     for name in given:
@@ -81,18 +95,10 @@ class _Form(MultiPartParser):
 
 
 def _from_json(body: bytes) -> bytes:
-    # Base64 has no brackets: a count, which is quick, spares parsing a body that nests for its own sake.
-    if body.count(b"[") + body.count(b"{") > DEEPEST_JSON:
-        raise MalformedRequest(
-            f'JSON: expected {{"image": "<base64>"}}, at most {DEEPEST_JSON} levels, got more brackets'
-        )
-    try:
-        document = json.loads(body, object_pairs_hook=_without_duplicates)
-    except (ValueError, RecursionError) as error:
-        raise MalformedRequest(f'JSON: expected {{"image": "<base64>"}}, got {error}') from error
-    if not isinstance(document, dict) or not isinstance(document.get("image"), str):
-        raise MalformedRequest('JSON: expected {"image": "<base64>"}')
-    text = document["image"]
+    expected = '{"image": "<base64>"}'
+    text = parse_object(body, expected).get("image")
+    if not isinstance(text, str):
+        raise MalformedRequest(f"JSON: expected {expected}")
     if text.startswith("data:"):
         text = text.partition(",")[2]
     try:

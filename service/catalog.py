@@ -9,7 +9,7 @@ from runtime.bundle import MANIFEST, bundle_folders, load_bundle
 from runtime.detection import Detector
 from runtime.ensemble import Ensemble
 from runtime.errors import BundleError, UnknownBundle
-from runtime.manifest import Manifest
+from runtime.manifest import Manifest, Member, Vote
 from runtime.member import Images
 from runtime.prediction import Mode, Prediction
 from service.bundle_report import BundleReport
@@ -24,14 +24,26 @@ class Judged:
     suspicious: list[bool | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Served:
-    """A bundle at work."""
+    """A bundle at work. Whoever predicts with it holds it; it ends with the last who does."""
 
     manifest: Manifest
     folder: Path
     ensemble: Ensemble
     report: BundleReport | None = None
+    generation: int = 1
+    """Counts, from 1, the versions of this bundle that the server has loaded."""
+
+    @cached_property
+    def members(self) -> dict[str, "Served"]:
+        """Each member, by name, as a bundle of its own: the sessions are the same."""
+        return {entry.name: self._alone(index, entry) for index, entry in enumerate(self.manifest.members)}
+
+    def _alone(self, index: int, entry: Member) -> "Served":
+        vote = Vote(rule="majority", tie_breaker=entry.name)
+        manifest = self.manifest.model_copy(update={"members": (entry,), "vote": vote, "detection": None})
+        return Served(manifest, self.folder, self.ensemble.alone(index), None, self.generation)
 
     @cached_property
     def detector(self) -> Detector | None:
@@ -64,7 +76,7 @@ class Catalog:
         folders = bundle_folders(root)
         if not folders:
             raise BundleError(f"{root}: expected bundles, folders with a {MANIFEST}; there is none in it")
-        return cls([_serve(folder, settings) for folder in folders], settings.default)
+        return cls([load_served(folder, settings) for folder in folders], settings.default)
 
     def get(self, name: str | None) -> Served:
         """The bundle of this name, or the default for None. Raises UnknownBundle, naming those that are served."""
@@ -72,6 +84,17 @@ class Catalog:
         if served is None:
             raise UnknownBundle(f"bundle: expected {' or '.join(self._by_name)}, got {name!r}")
         return served
+
+    def put(self, served: Served) -> None:
+        """Serve this bundle, instead of the one of its name if there is one, from the next request on."""
+        self._by_name = {**self._by_name, served.manifest.name: served}
+
+    def remove(self, name: str) -> None:
+        """Serve the bundle of this name no longer."""
+        self._by_name = {other: served for other, served in self._by_name.items() if other != name}
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
 
     def __iter__(self) -> Iterator[Served]:
         return iter(self._by_name.values())
@@ -81,7 +104,8 @@ class Catalog:
             served.ensemble.close()
 
 
-def _serve(folder: Path, settings: Settings) -> Served:
+def load_served(folder: Path, settings: Settings) -> Served:
+    """Verify, load and warm up the bundle in `folder`. Raises BundleError if anything is wrong with it."""
     bundle = load_bundle(folder)
     report = BundleReport.load(folder, bundle.manifest)
     ensemble = Ensemble.of_bundle(

@@ -21,6 +21,7 @@ def main() -> None:
 @click.option("--bundles", type=click.Path(path_type=Path), help="Folder of the bundles to serve. [bundles]")
 @click.option("--default", help="Bundle that answers when a request names none. [mnist-empir]")
 @click.option("--mode", help="How a vote is carried out by default: full or quorum. [full]")
+@click.option("--grpc-port", type=int, help="Port of gRPC (Open Inference Protocol); needs the extra `grpc`. [off]")
 @click.option("--log-format", help="One line a request: json, console, or auto. [auto]")
 def serve(**flags: Any) -> None:
     """Serve every bundle of a folder.
@@ -41,7 +42,7 @@ def serve(**flags: Any) -> None:
         first = error.errors()[0]
         name = first["loc"][0]
         raise click.ClickException(
-            f"--{name} / EMPIR_{str(name).upper()}: {first['msg']}, got {first['input']!r}"
+            f"--{str(name).replace('_', '-')} / EMPIR_{str(name).upper()}: {first['msg']}, got {first['input']!r}"
         ) from error
     except (EmpirError, OSError) as error:
         raise click.ClickException(str(error)) from error

@@ -54,14 +54,49 @@ class NoReport(EmpirError):
     code = "no_report"
 
 
+class UnknownModel(EmpirError):
+    """No model, or no version of it, of this name."""
+
+    code = "unknown_model"
+
+
+class KeyMissing(EmpirError):
+    """A request that needs the admin key, and has none."""
+
+    code = "key_missing"
+
+
+class KeyRefused(EmpirError):
+    """An admin key that is not the server's, or a server that has none."""
+
+    code = "key_refused"
+
+
+class BundleRefused(EmpirError):
+    """A bundle that was to be loaded and is not what it should be."""
+
+    code = "bundle_refused"
+
+
+class Conflict(EmpirError):
+    """Something that cannot be done as things stand."""
+
+    code = "conflict"
+
+
 STATUS = {
     "malformed": 400,
+    "key_missing": 401,
+    "key_refused": 403,
     "no_report": 404,
     "unknown_bundle": 404,
+    "unknown_model": 404,
     "body_too_slow": 408,
+    "conflict": 409,
     "body_too_large": 413,
     "image_too_large": 413,
     "not_an_image": 415,
+    "bundle_refused": 422,
     "invalid_value": 422,
     "queue_full": 429,
     "no_quorum": 503,
@@ -71,11 +106,17 @@ STATUS = {
 HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
 REFUSALS = frozenset(STATUS) - {"no_quorum", "unavailable"}
 """Codes of requests that were turned down; a closed set, so a metric's label."""
-RETRY_AFTER_S = {"queue_full": "1", "unavailable": "1"}
+HEADERS = {
+    "queue_full": {"Retry-After": "1"},
+    "unavailable": {"Retry-After": "1"},
+    "key_missing": {"WWW-Authenticate": "Bearer"},
+}
 
 
-def problem(status: int, code: str, detail: str, request_id: str, headers: dict[str, str] | None = None) -> Response:
-    """An `application/problem+json` answer."""
+def problem(
+    status: int, code: str, detail: str, request_id: str, headers: dict[str, str] | None = None, path: str = ""
+) -> Response:
+    """An `application/problem+json` answer; where `path` is the Open Inference Protocol's, with its `error` too."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -84,6 +125,8 @@ def problem(status: int, code: str, detail: str, request_id: str, headers: dict[
         "detail": detail,
         "request_id": request_id,
     }
+    if path == "/v2" or path.startswith("/v2/"):
+        body["error"] = detail
     return Response(orjson.dumps(body), status, headers, "application/problem+json")
 
 
@@ -98,22 +141,23 @@ def code_of(error: Exception) -> str:
     return "internal"
 
 
-def answer_for(error: Exception, request_id: str) -> Response:
-    """The answer for any exception; what is not ours or HTTP's is a 500 that gives nothing away."""
-    code = code_of(error)
+def answer_for(error: Exception, request_id: str, path: str = "") -> Response:
+    """The answer for any exception on `path`; what is not ours or HTTP's is a 500 that gives nothing away."""
+    code, headers = code_of(error), None
     if isinstance(error, EmpirError):
-        retry = RETRY_AFTER_S.get(code)
-        return problem(STATUS.get(code, 500), code, str(error), request_id, {"Retry-After": retry} if retry else None)
-    if isinstance(error, RequestValidationError):
+        status, detail, headers = STATUS.get(code, 500), str(error), HEADERS.get(code)
+    elif isinstance(error, RequestValidationError):
         first = error.errors()[0]
         # Not the value itself: it may be NaN, which is no JSON, or very long.
-        return problem(422, code, f"{first['loc'][-1]}: {first['msg']}", request_id)
-    if isinstance(error, HTTPException):
-        return problem(error.status_code, code, str(error.detail), request_id, dict(error.headers or {}))
-    return problem(500, code, "The server failed; its log has the cause under this request_id.", request_id)
+        status, detail = 422, f"{first['loc'][-1]}: {first['msg']}"
+    elif isinstance(error, HTTPException):
+        status, detail, headers = error.status_code, str(error.detail), dict(error.headers or {})
+    else:
+        status, detail = 500, "The server failed; its log has the cause under this request_id."
+    return problem(status, code, detail, request_id, headers, path)
 
 
 async def handle(request: Request, error: Exception) -> Response:
     """The one exception handler."""
     request.state.code = code_of(error)
-    return answer_for(error, request.state.request_id)
+    return answer_for(error, request.state.request_id, request.scope["path"])

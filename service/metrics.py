@@ -11,6 +11,7 @@ from runtime.vote import NO_VOTE
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 OUTCOMES = ("unanimous", "majority", "tie_break", "no_quorum")
 REASONS = ("error", "nonfinite", "deadline")
+RELOADS = ("loaded", "unloaded", "failed")
 STAGES = ("decode", "queue", "inference", "vote")
 MODES: tuple[Mode, ...] = get_args(Mode)
 SHARES = (0.2, 0.25, 1 / 3, 0.4, 0.5, 0.6, 2 / 3, 0.75, 0.8, 1.0)
@@ -90,26 +91,36 @@ class Metrics:
         self.bundle_reloads = Counter(
             "empir_bundle_reloads_total", "Bundles loaded after the start.", ["outcome"], registry=registry
         )
+        for outcome in RELOADS:
+            self.bundle_reloads.labels(outcome)
         self.audit = Counter(
             "empir_audit_total",
             "Quorum answers whose skipped members were asked afterwards.",
             ["bundle", "result"],
             registry=registry,
         )
-        self._bundles: dict[tuple[str, str], BundleMetrics] = {}
+        self._bundles: dict[tuple[str, str, int, str], BundleMetrics] = {}
 
     def of(self, manifest: Manifest) -> "BundleMetrics":
         """The series of a bundle."""
-        key = (manifest.name, manifest.version)
+        members = manifest.members  # of a bundle, or one of them alone
+        key = (manifest.name, manifest.version, len(members), members[0].name)
         if key not in self._bundles:
             self._bundles[key] = BundleMetrics(self, manifest)
         return self._bundles[key]
 
     def announce(self, manifest: Manifest) -> None:
         """Say that a bundle is served, with its series at 0."""
-        members = ",".join(f"{member.name}:{member.precision}" for member in manifest.members)
-        self.bundle_info.labels(manifest.name, manifest.version, members).set(1)
+        self.bundle_info.labels(manifest.name, manifest.version, _members(manifest)).set(1)
         self.of(manifest)
+
+    def retire(self, manifest: Manifest) -> None:
+        """Say that a bundle is not served any more. Its series stay: requests under way still count on them."""
+        self.bundle_info.labels(manifest.name, manifest.version, _members(manifest)).set(0)
+
+
+def _members(manifest: Manifest) -> str:
+    return ",".join(f"{member.name}:{member.precision}" for member in manifest.members)
 
 
 class BundleMetrics:
@@ -131,25 +142,25 @@ class BundleMetrics:
         self._suspicious = metrics.suspicious.labels(name)
         self._stages = {stage: metrics.stage_duration_seconds.labels(stage) for stage in STAGES}
 
+    def ran(self, prediction: Prediction) -> None:
+        """Count one batch: its size, the time of each member that was asked, and what became of each vote."""
+        self._batch_size.observe(len(prediction.verdict))
+        for index, (statuses, span) in enumerate(zip(prediction.status, prediction.spans, strict=True)):
+            if span is not None:
+                self._seconds[index].observe(prediction.seconds[index])
+            if skipped := statuses.count("skipped"):
+                self._skipped[index].inc(skipped)
+            if statuses.count("ok") + skipped < len(statuses):
+                for status in statuses:
+                    if status not in ("ok", "skipped"):
+                        self._failures[index][status].inc()
+
     def predicted(self, prediction: Prediction, image: int, mode: Mode) -> None:
-        """Count one image's verdict, and what became of each member's vote."""
+        """Count one image's verdict."""
         outcome = outcome_of(prediction, image)
         self._outcomes[outcome].inc()
         if outcome != "no_quorum":
             self._agreement[mode].observe(prediction.agreement(image))
-        for index, row in enumerate(prediction.status):
-            status = row[image]
-            if status == "skipped":
-                self._skipped[index].inc()
-            elif status != "ok":
-                self._failures[index][status].inc()
-
-    def ran(self, prediction: Prediction) -> None:
-        """Count one batch: its size, and the time of each member that was asked."""
-        self._batch_size.observe(len(prediction.verdict))
-        for series, seconds, span in zip(self._seconds, prediction.seconds, prediction.spans, strict=True):
-            if span is not None:
-                series.observe(seconds)
 
     def staged(self, stages: dict[str, float]) -> None:
         """Count the seconds of each stage of one request."""

@@ -65,7 +65,7 @@ async def robustness_probe(
         raise InvalidValue(f"bundle: expected one with gradient graphs, got {name!r}, which has none for {blind}")
     data = await image_bytes(Exchange.of(request))
     image = await state.decoder.image(data, served.manifest.input)
-    job = Job(served.folder, served.manifest.version, image, parameters)
+    job = Job(served.folder, served.manifest.version, image, parameters, generation=served.generation)
     report = await _while_connected(request, state.probes.run(job))
     state.metrics.probe.labels(chosen.attack, report.outcome).inc()
     state.metrics.probe_duration_seconds.labels(chosen.attack).observe(report.time_ms / 1000)

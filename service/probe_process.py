@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from robustness.parameters import AttackParameters
     from robustness.probe_report import ProbeReport
+    from robustness.victim import Victim
+    from runtime.manifest import Manifest
 
 NICENESS = 10
 GRACE_S = 10.0
@@ -29,12 +31,13 @@ START_S = 30.0
 
 @dataclass(frozen=True)
 class Job:
-    """One probe: the bundle's folder and version, the image float32 [1, C, H, W] and the attack."""
+    """One probe: the bundle's folder, version and generation, the image float32 [1, C, H, W] and the attack."""
 
     folder: Path
     version: str
     image: Images
     parameters: "AttackParameters"
+    generation: int = field(default=1, kw_only=True)
 
 
 class ProbeProcess:
@@ -135,26 +138,18 @@ class ProbeProcess:
 
 
 def serve_probes(pipe: Connection) -> None:
-    """The process's life: answer jobs until the other side of the pipe is gone. Loads each bundle once."""
+    """The process's life: answer jobs until the other side of the pipe is gone."""
     from robustness.probe import probe
-    from robustness.victim import Victim
-    from runtime.bundle import Bundle, load_bundle
 
     os.nice(NICENESS)
-    victims: dict[Path, tuple[Victim, Bundle]] = {}
+    held = _Held()
     try:
         pipe.send("ready")
         while True:
             job: Job = pipe.recv()
             try:
-                if job.folder not in victims:
-                    bundle = load_bundle(job.folder, gradients=True)
-                    victims[job.folder] = (Victim.of_bundle(bundle), bundle)
-                victim, bundle = victims[job.folder]
-                if bundle.manifest.version != job.version:
-                    served = f"version {job.version} of it is served, {bundle.manifest.version} is in {job.folder}"
-                    raise Unavailable(f"bundle: {served} now; restart the server")
-                pipe.send(probe(victim, bundle.manifest, job.image, job.parameters))
+                victim, manifest = held.of(job)
+                pipe.send(probe(victim, manifest, job.image, job.parameters))
             except EmpirError as error:
                 pipe.send(error)
             except (EOFError, BrokenPipeError):
@@ -163,3 +158,25 @@ def serve_probes(pipe: Connection) -> None:
                 pipe.send(EmpirError(f"a probe failed:\n{traceback.format_exc()}"))
     except (EOFError, BrokenPipeError):
         pass
+
+
+class _Held:
+    """The bundles that the process has loaded: each once, and again when the server has loaded another version."""
+
+    def __init__(self) -> None:
+        self._by_folder: dict[Path, tuple[int, Victim, Manifest]] = {}
+
+    def of(self, job: Job) -> "tuple[Victim, Manifest]":
+        """What a job attacks. Raises Unavailable if another version is in the folder than the server has loaded."""
+        from robustness.victim import Victim
+        from runtime.bundle import load_bundle
+
+        held = self._by_folder.get(job.folder)
+        if held is None or (held[0], held[2].version) != (job.generation, job.version):
+            bundle = load_bundle(job.folder, gradients=True)
+            held = self._by_folder[job.folder] = (job.generation, Victim.of_bundle(bundle), bundle.manifest)
+        _, victim, manifest = held
+        if manifest.version != job.version:
+            there = f"version {job.version} of it is served, {manifest.version} is in {job.folder} now"
+            raise Unavailable(f"bundle: {there}; load it (POST /v2/repository/models/{manifest.name}/load)")
+        return victim, manifest

@@ -63,7 +63,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP request, or too much of one, as every other error is, and close."""
-        body = bytes(problem(400, "malformed", self._refusal or msg, "none").body)
+        path = getattr(self, "url", b"").decode("latin-1")  # none yet: not even a request line came
+        body = bytes(problem(400, "malformed", self._refusal or msg, "none", path=path).body)
         head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: {len(body)}"
         self.transport.write(head.encode() + b"\r\nconnection: close\r\n\r\n" + body)
         self.transport.close()

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runtime.ensemble import Concurrency
@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     """Probes that may wait for the probe process; one more is answered 429."""
     audit_rate: float = Field(0.01, ge=0, le=1)
     """Share of quorum answers whose skipped members are run afterwards, to count how often they dissent."""
+    max_batch: int = Field(64, ge=1)
+    """Most images in one request of the Open Inference Protocol; more are answered 400."""
     max_body_bytes: int = Field(10_000_000, ge=1)
     """Largest request body; a larger one is answered 413."""
     max_pixels: int = Field(25_000_000, ge=1)
@@ -49,5 +51,9 @@ class Settings(BaseSettings):
     """Time for a request's headers to be complete."""
     body_timeout_s: float = Field(20, gt=0)
     """Time for a request's body to be complete."""
+    admin_key: SecretStr | None = None
+    """Key that loading and unloading bundles asks for; without one nobody may."""
+    grpc_port: int | None = Field(None, ge=0, le=65535)
+    """Port of the Open Inference Protocol over gRPC; 0 picks a free one. None: no gRPC. Needs the extra `grpc`."""
     log_format: Literal["auto", "json", "console"] = "auto"
     """Log lines on standard error: `json`, `console` for people, or `auto`, which goes by whether it is a terminal."""

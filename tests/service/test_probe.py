@@ -198,7 +198,7 @@ def test_a_fault_of_the_probe_is_500_and_its_cause_is_in_the_log_alone(
 ) -> None:
     monkeypatch.setattr(
         "service.probe.Job",
-        lambda folder, version, image, parameters: Job(folder, version, cast(Images, None), parameters),
+        lambda folder, version, image, parameters, **rest: Job(folder, version, cast(Images, None), parameters, **rest),
     )
     response = warm.probe(picture)
     assert (response.status_code, problem_of(response)["code"]) == (500, "internal")

@@ -119,7 +119,7 @@ def test_a_fault_is_no_refusal_and_the_process_goes_on(
 def test_a_bundle_that_was_replaced_on_disk_is_not_probed_for_the_one_that_is_served(
     probes: ProbeProcess, loop: asyncio.Runner, toy: ToyBundle
 ) -> None:
-    with pytest.raises(Unavailable, match=r"version 0 of it is served, 1 is in .* now; restart the server"):
+    with pytest.raises(Unavailable, match=r"version 0 of it is served, 1 is in .* now; load it"):
         loop.run(probes.run(Job(toy.folder, "0", toy.images[:1], AttackParameters())))
 
 

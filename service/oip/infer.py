@@ -1,0 +1,98 @@
+"""Inference: a request in, the response out; the same for REST and gRPC, and neither is known here."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from runtime.errors import ImageError, ImageTooLarge, InvalidValue
+from runtime.images import open_picture
+from runtime.member import Images
+from runtime.prediction import Mode
+from service.errors import MalformedRequest
+from service.oip.images import Pictures
+from service.oip.model import Model, find_model
+from service.oip.request import HEAD_LENGTH, InferRequest, read_request
+from service.oip.response import Headers, InferResponse, write_response
+from service.oip.statistics import Counted
+from service.predict import stages_of
+from service.state import State
+
+
+async def infer(
+    state: State,
+    name: str,
+    version: str | None,
+    headers: Mapping[str, str],
+    body: bytes,
+    log: dict[str, Any],
+    left: Callable[[], bool] = lambda: False,
+) -> tuple[bytes, Headers]:
+    """The body and headers of the answer to a REST request; `headers` by lower-case name.
+
+    `log` is added to; `left` says whether the client has gone. Raises UnknownModel, MalformedRequest, InvalidValue,
+    ImageTooLarge, QueueFull, DeadlineExceeded or NoQuorum.
+    """
+    model = find_model(state.catalog, name, version)
+    with state.statistics.counting(model) as counted:
+        if (encoding := headers.get("content-encoding", "identity")) != "identity":
+            raise MalformedRequest(f"Content-Encoding: expected none, got {encoding[:32]!r}; send the body as it is")
+        request = read_request(model, body, headers.get(HEAD_LENGTH), state.settings.max_batch)
+        return write_response(await respond(state, model, request, counted, log, left))
+
+
+async def respond(
+    state: State,
+    model: Model,
+    request: InferRequest,
+    counted: Counted,
+    log: dict[str, Any],
+    left: Callable[[], bool] = lambda: False,
+) -> InferResponse:
+    """The answer to a request that is read already. Raises what `infer` raises once it has read one."""
+    mode: Mode = "full" if model.member is not None else request.mode or state.settings.mode
+    log.update(model=model.name, mode=mode, images=len(request.image))
+    with state.scheduler.place():
+        start = time.perf_counter()
+        images = await _images(state, model, request.image)
+        decoded = time.perf_counter()
+        placed = await state.scheduler.predict(model.served, images, mode, left)
+    prediction = placed.prediction
+    counted.images, counted.leads = len(images), placed.first == 0
+    counted.stages = stages_of(placed, decoded - start)
+    series = state.metrics.of(model.served.manifest)
+    series.staged(counted.stages)
+    if model.member is None:  # of a member alone there is no vote to count
+        for image, suspicious in enumerate(placed.suspicious):
+            series.predicted(prediction, image, mode)
+            if suspicious:
+                series.suspected()
+    if prediction.details:
+        log["failures"] = prediction.details
+    model.check_quorum(prediction, mode)
+    outputs = [(model.output(name, prediction), binary) for name, binary in request.outputs]
+    degraded = any(prediction.degraded(image) for image in range(len(images)))
+    return InferResponse(model.name, model.version, request.id, degraded, outputs)
+
+
+async def _images(state: State, model: Model, image: Images | Pictures) -> Images:
+    if isinstance(image, np.ndarray):
+        return image
+    limit = state.settings.max_pixels
+    decoded, pixels = [], 0
+    for index, data in enumerate(image):
+        try:
+            if len(image) > 1:
+                picture = open_picture(data, limit)
+                pixels += picture.width * picture.height
+                await asyncio.sleep(0)  # others have a turn between two pictures
+            if pixels > limit:
+                raise ImageTooLarge(f"image: expected at most {limit:,} pixels in one request, got more")
+            decoded.append(await state.decoder.image(data, model.served.manifest.input))
+        except ImageTooLarge as error:
+            raise ImageTooLarge(f"inputs[0], element {index}: {error}") from error
+        except (ImageError, InvalidValue) as error:  # here a picture is a tensor's element, and a wrong tensor is 400
+            raise MalformedRequest(f"inputs[0], element {index}: {error}") from error
+    return decoded[0] if len(decoded) == 1 else np.concatenate(decoded)

@@ -1,0 +1,100 @@
+"""What each model has done since the server started, as Triton's statistics count it."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from service.oip.model import Model
+
+STAGES = {"queue": "queue", "decode": "compute_input", "inference": "compute_infer", "vote": "compute_output"}
+"""Our words for the stages of a prediction, and Triton's."""
+
+
+@dataclass
+class Tally:
+    """How often, and the nanoseconds it took together."""
+
+    count: int = 0
+    ns: int = 0
+
+    def add(self, seconds: float) -> None:
+        self.count += 1
+        self.ns += round(1e9 * seconds)
+
+
+@dataclass
+class Counted:
+    """One request on its way: how many images it has, and the seconds of each stage, once they are known."""
+
+    images: int = 0
+    leads: bool = True
+    """Whether it is the first of its batch: a batch of several requests is one execution."""
+    stages: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class ModelStatistics:
+    """What one version of a model has done."""
+
+    last_inference_ms: int = 0
+    images: int = 0
+    executions: int = 0
+    tallies: defaultdict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
+    batches: dict[int, defaultdict[str, Tally]] = field(default_factory=dict)
+
+    def succeeded(self, request: Counted, seconds: float) -> None:
+        """Count a request that was answered."""
+        self.last_inference_ms = time.time_ns() // 1_000_000
+        self.images += request.images
+        self.executions += request.leads
+        self.tallies["success"].add(seconds)
+        batch = self.batches.setdefault(request.images, defaultdict(Tally))
+        for stage, name in STAGES.items():
+            self.tallies[name].add(request.stages[stage])
+            batch[name].add(request.stages[stage])
+
+    def document(self, model: Model) -> dict[str, Any]:
+        """As Triton says it."""
+        names = ("success", "fail", *STAGES.values(), "cache_hit", "cache_miss")
+        return {
+            "name": model.name,
+            "version": model.version,
+            "last_inference": self.last_inference_ms,
+            "inference_count": self.images,
+            "execution_count": self.executions,
+            "inference_stats": _tallied(self.tallies, names),
+            "batch_stats": [
+                {"batch_size": size, **_tallied(tallies, ("compute_input", "compute_infer", "compute_output"))}
+                for size, tallies in sorted(self.batches.items())
+            ],
+        }
+
+
+class Statistics:
+    """The statistics of all models, by name and version."""
+
+    def __init__(self) -> None:
+        self._of: defaultdict[tuple[str, str], ModelStatistics] = defaultdict(ModelStatistics)
+
+    @contextmanager
+    def counting(self, model: Model) -> Iterator[Counted]:
+        """Count the request that is answered in this block, as a failure if it raises."""
+        start, request = time.perf_counter(), Counted()
+        statistics = self._of[model.name, model.version]
+        try:
+            yield request
+        except BaseException:
+            statistics.tallies["fail"].add(time.perf_counter() - start)
+            raise
+        statistics.succeeded(request, time.perf_counter() - start)
+
+    def document(self, models: Iterable[Model]) -> dict[str, Any]:
+        """The answer to a request for statistics."""
+        return {"model_stats": [self._of[model.name, model.version].document(model) for model in models]}
+
+
+def _tallied(tallies: defaultdict[str, Tally], names: Iterable[str]) -> dict[str, dict[str, int]]:
+    return {name: {"count": tallies[name].count, "ns": tallies[name].ns} for name in names}
