@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, PlatformCollector, ProcessColle
 from starlette.exceptions import HTTPException
 
 from runtime.errors import EmpirError
-from service import health, openapi, predict, probe, reports
+from service import health, home, openapi, predict, probe, reports
 from service.catalog import Catalog
 from service.decoder import Decoder
 from service.errors import handle
@@ -75,7 +75,7 @@ def create_app(
     app = FastAPIOffline(
         title="EMPIR Serve", version=_version(), description=DESCRIPTION, lifespan=lifespan, redoc_url=None
     )
-    for router in (probe.router, health.router, reports.router, oip.router):
+    for router in (probe.router, health.router, reports.router, home.router, oip.router):
         app.include_router(router)
     for kind in (EmpirError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, handle)

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from service import reports
 from service.errors import Unavailable
@@ -50,12 +50,6 @@ async def bundles(request: Request) -> dict[str, Any]:
 async def metrics(request: Request) -> Response:
     """Prometheus metrics."""
     return Response(generate_latest(_state(request).metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-@router.get("/", include_in_schema=False)
-async def home() -> Response:
-    """The interactive documentation."""
-    return RedirectResponse("/docs")
 
 
 def _state(request: Request) -> State:

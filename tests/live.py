@@ -83,11 +83,11 @@ Start = Callable[..., Live]
 
 
 @contextmanager
-def live(settings: Settings, catalog: Catalog) -> Iterator[Live]:
-    """Serve the catalog until the block ends."""
+def live(settings: Settings, catalog: Catalog, port: int = 0) -> Iterator[Live]:
+    """Serve the catalog until the block ends, on this port or on a free one."""
     lines = io.StringIO()
     app = create_app(settings, catalog, make_logger(settings, lines), seed=0)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", port)) as listener:
         server = uvicorn.Server(configure(app, settings))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()

@@ -32,11 +32,6 @@ def test_bundles_are_listed_with_what_a_client_needs(server: Live) -> None:
     assert bundle["vote"] == {"rule": "majority", "tie_breaker": "fp32"}
 
 
-def test_the_first_page_leads_to_the_documentation(server: Live) -> None:
-    response = server.http.get("/")
-    assert (response.status_code, response.headers["location"]) == (307, "/docs")
-
-
 def test_metrics_are_prometheus_text(server: Live) -> None:
     response = server.http.get("/metrics")
     assert response.headers["content-type"].startswith("text/plain; version=")

@@ -1,0 +1,88 @@
+"""`/` and its files, as a client of HTTP sees them."""
+
+import tomllib
+from fnmatch import fnmatch
+
+import pytest
+
+from robustness.parameters import ATTACKS
+from service.home import INDEX, MEDIA_TYPES, POLICY, assets
+from tests.live import Live, problem_of
+from tests.programs import ROOT
+
+LARGEST = 60_000
+"""Bytes of the page in all, as it travels."""
+
+
+def test_the_page_is_small() -> None:
+    assert sum(min(len(asset.body), len(asset.packed)) for asset in assets().values()) <= LARGEST
+
+
+def test_the_page_may_load_from_here_alone(server: Live) -> None:
+    response = server.http.get("/")
+    assert (response.status_code, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert response.content == assets()[INDEX].body
+    assert response.headers["content-security-policy"] == POLICY
+    assert "unsafe" not in POLICY
+    assert response.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("name", sorted(assets()))
+def test_a_file_comes_with_its_type_and_is_asked_about_each_time(server: Live, name: str) -> None:
+    response = server.http.get(f"/page/{name}")
+    assert response.content == assets()[name].body
+    assert response.headers["content-type"] == MEDIA_TYPES[name.rpartition(".")[2]]
+    assert response.headers["cache-control"] == "no-cache"
+    again = server.http.get(f"/page/{name}", headers={"If-None-Match": response.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["etag"] == response.headers["etag"]
+    other = server.http.get(f"/page/{name}", headers={"If-None-Match": '"other"'})
+    assert other.status_code == 200
+
+
+def test_without_gzip_it_comes_as_it_is_under_another_etag(server: Live) -> None:
+    plain = server.http.get("/page/main.js", headers={"Accept-Encoding": "identity"})
+    packed = server.http.get("/page/main.js", headers={"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert plain.content == packed.content
+    assert plain.headers["etag"] != packed.headers["etag"]
+    assert plain.headers["vary"] == packed.headers["vary"] == "Accept-Encoding"
+
+
+def test_head_has_no_body(server: Live) -> None:
+    response = server.http.head("/")
+    assert (response.status_code, response.content) == (200, b"")
+
+
+@pytest.mark.parametrize("name", ["no.js", "../home.py", "%2e%2e/home.py", "samples", ""])
+def test_there_is_nothing_else(server: Live, name: str) -> None:
+    response = server.http.get(f"/page/{name}")
+    assert (response.status_code, problem_of(response)["code"]) == (404, "not_found")
+
+
+def test_the_page_learns_what_it_may_ask(server: Live) -> None:
+    document = server.http.get("/page/start.json").json()
+    assert [attack["name"] for attack in document["attacks"]] == list(ATTACKS)
+    assert document["mode"] == server.state.settings.mode
+    assert document["max_body_bytes"] == server.state.settings.max_body_bytes
+    assert document["bundles"] == {
+        "toy": {
+            "eps": {"linf": {"default": 0.3, "largest": 1.0}, "l2": {"default": 2.0, "largest": 8.0}},
+            "attackable": True,
+            "claim": None,
+        }
+    }
+
+
+def test_its_samples_are_the_samples() -> None:
+    here = {name: asset.body for name, asset in assets().items() if name.startswith("samples/")}
+    assert here == {f"samples/{path.name}": path.read_bytes() for path in (ROOT / "samples").glob("*.png")}
+
+
+def test_an_installed_package_has_every_file() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    patterns = project["tool"]["setuptools"]["package-data"]["service"]
+    for name in assets():
+        # Neither setuptools' nor a shell's `*` matches a slash; fnmatch's does.
+        assert any(fnmatch(f"static/{name}", each) and each.count("/") == name.count("/") + 1 for each in patterns)
