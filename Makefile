@@ -5,6 +5,7 @@
 # make check    formatter, linter, types
 # make format   let the formatter have its way
 # make figures  print the figures of the README again, on this machine
+# make docs     write docs/reference/ again, from the code
 # make lock     resolve the serving requirements again
 
 PYTHON ?= python3
@@ -13,10 +14,10 @@ HOST ?= $(or $(EMPIR_HOST),127.0.0.1)
 PORT ?= $(or $(EMPIR_PORT),8000)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PACKAGES := models export runtime robustness service loadtest benchmarks clients/python/empir_client empir.py
+PACKAGES := models export runtime robustness service loadtest benchmarks clients/python/empir_client docs empir.py
 
 .DEFAULT_GOAL := help
-.PHONY: help serve bundle-imagenet test check format figures lock
+.PHONY: help serve bundle-imagenet test check format figures docs lock
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -48,6 +49,9 @@ format: $(VENV)/development
 
 figures: $(VENV)/development
 	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/development
+	$(BIN)/python -m docs.generate
 
 lock: $(VENV)/development
 	$(PIP) install --quiet uv
