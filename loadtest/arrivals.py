@@ -14,8 +14,18 @@ def arrivals(rate: float, seconds: float, pattern: Pattern, seed: int) -> Iterat
     """
     if rate <= 0 or seconds <= 0:
         raise ValueError(f"rate, seconds: expected numbers above 0, got {rate:g} and {seconds:g}")
-    chance = random.Random(seed)
-    due = 0.0
-    while due < seconds:
+    return _poisson(rate, seconds, seed) if pattern == "poisson" else _constant(rate, seconds)
+
+
+def _constant(rate: float, seconds: float) -> Iterator[float]:
+    """By multiplication, so that nothing adds up over a long run."""
+    index = 0
+    while (due := index / rate) < seconds:
         yield due
-        due += chance.expovariate(rate) if pattern == "poisson" else 1 / rate
+        index += 1
+
+
+def _poisson(rate: float, seconds: float, seed: int) -> Iterator[float]:
+    gap, due = random.Random(seed).expovariate, 0.0
+    while (due := due + gap(rate)) < seconds:
+        yield due

@@ -1,62 +1,87 @@
-"""What a load run tells: rates, statuses, latency percentiles."""
+"""What a load run tells: rates, outcomes, latency percentiles, and how they went over time."""
 
-import math
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from loadtest.client import Sent
+import numpy as np
 
-SATURATED_LATE_S = 0.001
+from loadtest.latency import Latency
+from loadtest.pressure import Pressure
+from loadtest.recording import PREDICTION, PROBE, Recording
+
+QUEUED_MS = 1.0
 
 
 @dataclass(frozen=True)
 class Report:
-    """Rates in requests a second, latencies in milliseconds from the moment a request was due."""
+    """Rates in requests a second. Latencies count from the moment a request was due, and are of those answered 200."""
 
+    seconds: float
+    """How long was measured, the warm-up not counted."""
     requests: int
-    offered_rate: float
+    offered_rate: float | None
+    """None for a closed loop, which offers as much as is answered."""
     answered_rate: float
     outcomes: dict[str, int]
-    """How many requests ended with each HTTP status, or without one: refused, reset, timeout, no answer."""
-    p50_ms: float | None
-    """Percentiles are of the requests answered 200."""
-    p90_ms: float | None
-    p99_ms: float | None
-    p999_ms: float | None
-    max_ms: float | None
-    late_p50_ms: float | None
+    """How many requests ended with each HTTP status, or without one: refused, reset, garbled, timeout, unsent."""
+    latency: Latency
+    """Of predictions."""
+    probes: Latency
+    late_p50_ms: float
     """Median wait for a free connection before a request was sent, part of its latency."""
+    pressure: Pressure
 
     @property
-    def saturated(self) -> bool:
-        """Whether requests waited for a connection half of the time: the client, or the server, could not keep up."""
-        return (self.late_p50_ms or 0) > 1000 * SATURATED_LATE_S
+    def failed(self) -> float:
+        """Share of the requests that were not answered 200."""
+        return 1 - self.outcomes.get("200", 0) / max(1, self.requests)
+
+    @property
+    def queued(self) -> bool:
+        """Whether requests waited for a connection half of the time: more came than the server took."""
+        return self.late_p50_ms > QUEUED_MS
 
 
-def summarize(sent: Sequence[Sent], rate: float) -> Report:
-    """The report on a run. Raises ValueError if nothing was sent."""
-    if not sent:
+def summarize(
+    recording: Recording, pressure: Pressure, rate: float | None, seconds: float, warmup: float = 0.0
+) -> Report:
+    """The report on a run of `seconds`, without its first `warmup`. Raises ValueError if nothing was sent after it."""
+    done = recording.good & (recording.done >= warmup) & (recording.done < seconds)
+    measured = recording.of(recording.due >= warmup)
+    if not len(measured):
         raise ValueError("no request was sent")
-    seconds = max(each.due + each.seconds for each in sent)
-    good = sorted(each.seconds for each in sent if each.outcome == "200")
-    late = sorted(each.late for each in sent)
+    end = min(seconds, float(recording.done.max()))  # Ctrl-C ends a run early
+    good = measured.of(measured.good)
     return Report(
-        requests=len(sent),
+        seconds=round(end - warmup, 3),
+        requests=len(measured),
         offered_rate=rate,
-        answered_rate=sum(each.outcome == "200" for each in sent) / seconds,
-        outcomes=dict(sorted(Counter(each.outcome for each in sent).items())),
-        p50_ms=_percentile(good, 0.5),
-        p90_ms=_percentile(good, 0.9),
-        p99_ms=_percentile(good, 0.99),
-        p999_ms=_percentile(good, 0.999),
-        max_ms=_percentile(good, 1),
-        late_p50_ms=_percentile(late, 0.5),
+        answered_rate=float(done.sum()) / max(end - warmup, 1e-9),
+        outcomes=measured.outcomes(),
+        latency=Latency.of(good.seconds[good.kind == PREDICTION]),
+        probes=Latency.of(good.seconds[good.kind == PROBE]),
+        late_p50_ms=round(1000 * float(np.median(measured.late)), 3),
+        pressure=pressure,
     )
 
 
-def _percentile(ordered: Sequence[float], share: float) -> float | None:
-    """Nearest-rank percentile of ordered seconds, in milliseconds; None of nothing."""
-    if not ordered:
-        return None
-    return round(1000 * ordered[max(0, math.ceil(share * len(ordered)) - 1)], 3)
+@dataclass(frozen=True)
+class Interval:
+    """A stretch of a run: what was due in it."""
+
+    start: float
+    requests: int
+    answered_rate: float
+    outcomes: dict[str, int]
+    latency: Latency
+
+
+def intervals(recording: Recording, length: float, until: float, start: float = 0.0) -> list[Interval]:
+    """The run from `start` in stretches of `length` seconds; a last one shorter than half of that is not told."""
+    found = []
+    for index in range(max(1, int((until - start) / length + 0.5))):
+        begin, end = start + index * length, min(until, start + (index + 1) * length)
+        part = recording.of((recording.due >= begin) & (recording.due < end))
+        good = part.of(part.good & (part.kind == PREDICTION))
+        rate = float(part.good.sum()) / max(end - begin, 1e-9)
+        found.append(Interval(begin, len(part), rate, part.outcomes(), Latency.of(good.seconds)))
+    return found

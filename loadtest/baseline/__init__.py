@@ -1,0 +1,1 @@
+"""The handler that everybody would write: what a served ensemble is compared with."""

@@ -1,0 +1,1 @@
+"""The commands of `empir load` that speak to servers, one a file."""

@@ -1,0 +1,84 @@
+"""What a command prints: a table for people, JSON for machines, a page."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import click
+import orjson
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from loadtest.commands.options import Common
+from loadtest.latency import percentiles
+from loadtest.page.markup import Element, page
+from loadtest.pressure import Pressure
+from loadtest.report import Report
+
+
+def deliver(common: Common, result: Any, table: Table, title: str, body: list[Element]) -> None:
+    """Print the result, a dataclass or a mapping, and write its page where one is asked for."""
+    if common.html is not None:
+        try:
+            common.html.write_text(page(title, body), encoding="utf-8")
+        except OSError as error:
+            raise click.ClickException(f"--html: {error}") from error
+    if common.as_json:
+        plain = (
+            dataclasses.asdict(result) if dataclasses.is_dataclass(result) and not isinstance(result, type) else result
+        )
+        click.echo(orjson.dumps(plain))
+    else:
+        console = Console()
+        console.print(table)
+        if common.html is not None:
+            console.print(f"[dim]{common.html}[/]", highlight=False)
+
+
+def summary(report: Report) -> Table:
+    """A report on one run."""
+    offered = f"{report.offered_rate:,.0f}/s" if report.offered_rate is not None else "as many as are answered"
+    table = pairs(
+        {
+            "requests": f"{report.requests:,} in {report.seconds:g} s",
+            "offered, answered": f"{offered}, {report.answered_rate:,.0f}/s",
+            "outcomes": outcomes(report.outcomes),
+            "p50, p90, p99, p99.9, max": percentiles(report.latency),
+        }
+    )
+    if report.probes.n:
+        table.add_row("of probes", percentiles(report.probes))
+    table.add_row("load generator", pressure_text(report.pressure))
+    if report.queued:
+        table.add_row("[yellow]queued[/]", "requests waited for a connection: lower --rate, or raise --connections")
+    if report.pressure.saturated:
+        table.add_row("[red]not to be believed[/]", report.pressure.saturated)
+    return table
+
+
+def pairs(values: Mapping[str, str]) -> Table:
+    """Names and values, one a row."""
+    table = Table("", "", show_header=False, box=None)
+    for name, value in values.items():
+        table.add_row(name, value)
+    return table
+
+
+def grid(*heads: str) -> Table:
+    """A table with heads, numbers on the right."""
+    table = Table(box=box.SIMPLE)
+    for index, head in enumerate(heads):
+        table.add_column(head, justify="right" if index else "left", no_wrap=True)
+    return table
+
+
+def outcomes(counts: Mapping[str, int]) -> str:
+    """`200: 1,234, 429: 5`."""
+    return ", ".join(f"{name}: {count:,}" for name, count in counts.items()) or "none"
+
+
+def pressure_text(pressure: Pressure) -> str:
+    """The generator's own state in a line."""
+    late = f"{pressure.late_p50_ms:g}, {pressure.late_p99_ms:g} ms"
+    return f"{pressure.cpu:.0%} of a core, itself late by {late} (p50, p99)"

@@ -1,0 +1,85 @@
+"""`empir load soak`: a long run, and whether anything drifts."""
+
+import click
+from rich.table import Table
+
+from loadtest.commands.options import (
+    POSITIVE,
+    SHARE,
+    Common,
+    Missed,
+    common_options,
+    provenance,
+    read_target,
+)
+from loadtest.commands.output import deliver, grid, outcomes, pressure_text
+from loadtest.commands.run import measured, require_answers
+from loadtest.exchange import resident_bytes
+from loadtest.latency import milliseconds
+from loadtest.page.sections import soak_page
+from loadtest.report import intervals
+from loadtest.soak import Soak, drift
+from loadtest.view import watched
+
+
+@click.command()
+@click.argument("url", default="http://127.0.0.1:8000")
+@click.option("--rate", type=POSITIVE, default=100, show_default=True, help="Requests a second.")
+@click.option("--duration", type=POSITIVE, default=600, show_default=True, help="Seconds that are measured.")
+@click.option("--interval", type=POSITIVE, default=10, show_default=True, help="Seconds a row.")
+@click.option(
+    "--errors", type=SHARE, help="Objective for the share that is not answered 200; missing it is exit code 4."
+)
+@common_options()
+def soak(url: str, rate: float, duration: float, interval: float, errors: float | None, common: Common) -> None:
+    """Hold a rate for long, and report each interval, drift of latency and growth of the server's memory.
+
+    \b
+    Examples:
+      empir load soak --rate 300 --duration 3600 --html soak.html
+      empir load soak --rate 50 --duration 120 --probes 0.01 --errors 0
+    """
+    target = read_target(url, common)
+    work, told, seconds = common.work(target), provenance(), duration + common.warmup
+    before = resident_bytes(target.base)
+    with watched(f"{target.name}, {rate:g} requests a second", seconds) as watch:
+        recording, pressure = common.sent(target, common.plan(work, rate, seconds), watch)
+    report = measured(recording, pressure, rate, seconds, common.warmup)
+    require_answers(report, target, work)
+    common.believe(pressure)
+    until = min(seconds, float(recording.due.max()) + 1e-6)  # Ctrl-C ends a run early
+    kept = recording.of(recording.due >= common.warmup)
+    rows = intervals(recording, interval, until, common.warmup)
+    p50, p99 = drift([row.latency.p50_ms for row in rows]), drift([row.latency.p99_ms for row in rows])
+    result = Soak(report, rows, p50, p99, before, resident_bytes(target.base))
+    facts = ({"server": target.name, **common.setting()}, told)
+    title = f"Soak of {target.name}"
+    deliver(common, result, _table(result), title, soak_page(title, result, kept, *facts))
+    if errors is not None and report.failed > errors:
+        raise Missed(f"errors: the objective is {errors:.2%}, measured {report.failed:.2%}")
+
+
+def _table(soaked: Soak) -> Table:
+    table = grid("from", "answered", "p50", "p99", "max", "outcomes")
+    for row in soaked.intervals:
+        times = (milliseconds(each) for each in (row.latency.p50_ms, row.latency.p99_ms, row.latency.max_ms))
+        table.add_row(f"{row.start:g} s", f"{row.answered_rate:,.0f}/s", *times, outcomes(row.outcomes))
+    words = [f"Drift over the run: {drift_text(soaked)}. Memory: {memory_text(soaked)}."]
+    words.append(f"Load generator: {pressure_text(soaked.report.pressure)}.")
+    table.caption, table.caption_justify = " ".join(words), "left"
+    return table
+
+
+def drift_text(soaked: Soak) -> str:
+    """`p50 +1.2%, p99 -3.0%`."""
+    each = (("p50", soaked.drift_p50), ("p99", soaked.drift_p99))
+    return ", ".join(
+        f"{name} {value:+.1%}" if value is not None else f"{name} too short to say" for name, value in each
+    )
+
+
+def memory_text(soaked: Soak) -> str:
+    """`120 to 124 MB`."""
+    if soaked.memory_start_bytes is None or soaked.memory_end_bytes is None:
+        return "not told by the server's /metrics"
+    return f"{soaked.memory_start_bytes / 1e6:.0f} to {soaked.memory_end_bytes / 1e6:.0f} MB"
