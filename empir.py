@@ -2,10 +2,19 @@
 
 import importlib
 import importlib.metadata
+import itertools
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import click
+
+NAME = "empir"
+REFUSED, DEFECT, INTERRUPTED = 1, 70, 130
+"""Exit codes, beside 0 and click's 2 for a command line that is wrong."""
 
 COMMANDS = {
     "serve": ("service.cli", "Serve the bundles of a folder over HTTP."),
@@ -35,6 +44,17 @@ Examples:
   empir load run --rate 200 --duration 10 http://127.0.0.1:8000
   empir load capacity --p99 10ms http://127.0.0.1:8000
   empir load engine mnist-empir
+"""
+EPILOG = """Every command has --help with examples, and --json where it gives data. Colours appear on a terminal only,
+and not with NO_COLOR.
+
+\b
+Exit codes:
+  0    done
+  1    refused, failed or found wanting; the error says why
+  2    the command line is wrong
+  70   a mistake of this program: --debug shows where
+  130  interrupted
 """
 EXTRA = {"export": 'pip install -e ".[export]"', "benchmarks": 'pip install -e ".[export]"'}
 
@@ -71,10 +91,62 @@ class Lazy(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in self.table.items()])
 
 
+class Empir(Lazy):
+    """The whole command: what goes wrong in any of its commands is said in one or two lines, with an exit code."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run, and leave with an exit code; `--debug` before the command lets an exception through."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        try:
+            code = super().main(arguments, prog_name or NAME, complete_var, standalone_mode=False, **extra)
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("Interrupted.", err=True)  # on a line of its own: click has ended the one before
+            sys.exit(INTERRUPTED)
+        except BrokenPipeError:  # such as `empir bundles | head -1`: nobody reads on
+            _to_nowhere()
+            sys.exit(REFUSED)
+        except Exception as error:
+            if "--debug" in itertools.takewhile(lambda argument: argument.startswith("-"), arguments):
+                raise
+            _leave(error, arguments)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
 class Load(Lazy):
     """`empir load`: ways to measure, in two packages."""
 
     table = LOAD_COMMANDS
+
+
+def _leave(error: Exception, arguments: list[str]) -> NoReturn:
+    """Say what went wrong in a line, what to do in another, and leave."""
+    if isinstance(error, click.UsageError) and not isinstance(error, click.exceptions.NoArgsIsHelpError):
+        path = error.ctx.command_path if error.ctx is not None else NAME
+        click.echo(f"Error: {error.format_message()}\nTry: {path} --help", err=True)
+        sys.exit(error.exit_code)
+    if isinstance(error, click.ClickException):
+        error.show()
+        sys.exit(error.exit_code)
+    if isinstance(error, OSError) and error.filename is not None:
+        click.echo(f"Error: {error.filename}: {error.strerror}", err=True)
+        sys.exit(REFUSED)
+    said = (str(error).strip() or "no words").splitlines()[0]
+    again = " ".join([NAME, "--debug", *arguments])
+    click.echo(f"Error: {type(error).__name__}: {said}\nThis should not happen; to see where it did: {again}", err=True)
+    sys.exit(DEFECT)
+
+
+def _to_nowhere() -> None:
+    """Let what is still in standard output's buffer go to nowhere: Python flushes it at the end, and would complain."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def held_out(manifest: Any, data_dir: Path | None) -> Any:
@@ -95,7 +167,8 @@ def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
         ctx.exit()
 
 
-@click.group(cls=Lazy)
+@click.group(NAME, cls=Empir, epilog=EPILOG)
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the whole traceback of an error.")
 @click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Show it and exit."
 )

@@ -14,7 +14,7 @@ from robustness.probe import probe
 from robustness.probe_report import ProbeReport, View
 from robustness.victim import Victim
 from runtime.cli import bundle_options, open_bundle, read_image
-from runtime.errors import EmpirError
+from runtime.errors import EmpirError, described
 from runtime.images import decode_pixels
 from runtime.terminal import has_colour, picture
 
@@ -60,13 +60,15 @@ def probe_command(image: Path, bundle: str, bundles: Path, save: Path | None, as
     try:
         opened = open_bundle(bundles, bundle, gradients=True)
         pixels = read_image(image, opened.manifest.input)
+        if save is not None:
+            save.mkdir(parents=True, exist_ok=True)  # where that cannot be done nothing need be attacked
         victim = Victim.of_bundle(opened)
         report = probe(victim, opened.manifest, pixels, AttackParameters(**parameters))
         victim.close()
         if save is not None:
             _save(report, save)
     except (EmpirError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(described(error)) from error
     if as_json:
         click.echo(report.model_dump_json())
     else:
@@ -75,7 +77,6 @@ def probe_command(image: Path, bundle: str, bundles: Path, save: Path | None, as
 
 
 def _save(report: ProbeReport, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     for name, png in report.images:
         (folder / f"{name}.png").write_bytes(base64.b64decode(png))
 

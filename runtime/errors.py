@@ -41,3 +41,14 @@ class NoQuorum(EmpirError):
     """No class has a majority and the tie-breaker has no vote, or no member is live: there is no verdict."""
 
     code = "no_quorum"
+
+
+def described(error: Exception) -> str:
+    """What an exception says to people: of the system's errors the file first, and no number.
+
+    >>> described(FileNotFoundError(2, "No such file or directory", "a.png"))
+    'a.png: No such file or directory'
+    """
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

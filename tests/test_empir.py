@@ -1,5 +1,6 @@
 """The command `empir`: every command in its help, only the one that is asked for imported."""
 
+import itertools
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError
@@ -46,8 +47,10 @@ def test_help_lists_every_command_and_imports_none() -> None:
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
     assert lines[-1] == "imported []"
-    listed = lines[lines.index("Commands:") + 1 : -1]
+    listed = itertools.takewhile(bool, lines[lines.index("Commands:") + 1 :])
     assert [line.split()[0] for line in listed] == COMMANDS
+    for code, meaning in ((1, "refused"), (2, "command line"), (70, "--debug"), (130, "interrupted")):
+        assert any(line.split()[:1] == [str(code)] and meaning in line for line in lines)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -65,10 +68,88 @@ def test_a_command_whose_extra_is_missing_says_what_to_install() -> None:
     assert result.stderr == 'Error: train needs the package torch: pip install -e ".[export]"\n'
 
 
-def test_an_unknown_command_is_refused() -> None:
-    result = CliRunner().invoke(empir.main, ["predikt"])
-    assert result.exit_code == 2
-    assert "No such command 'predikt'" in result.stderr
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Let `empir bundles` raise."""
+
+    def fail() -> None:
+        raise error
+
+    command = click.Command("bundles", callback=fail)
+    monkeypatch.setattr(empir, "command_of", lambda module, name: command)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["predikt"], "Error: No such command 'predikt'.\nTry: empir --help\n"),
+        (["predict"], "Error: Missing argument 'IMAGES...'.\nTry: empir predict --help\n"),
+        (["load", "rum"], "Error: No such command 'rum'.\nTry: empir load --help\n"),
+        (["serve", "--port", "high"], "Error: Invalid value for '--port': 'high' is not a valid integer.\n"),
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_command_line_is_said_in_two_lines(arguments: list[str], says: str) -> None:
+    result = CliRunner().invoke(empir.main, arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(says)
+    assert len(result.stderr.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (click.ClickException("expected this, got that"), 1, "Error: expected this, got that\n"),
+        (FileNotFoundError(2, "No such file", "a.png"), 1, "Error: a.png: No such file\n"),
+        (
+            KeyError("key"),
+            70,
+            "Error: KeyError: 'key'\nThis should not happen; to see where it did: empir --debug bundles\n",
+        ),
+        (AssertionError(), 70, "Error: AssertionError: no words\nThis should not happen"),
+        (KeyboardInterrupt(), 130, "\nInterrupted.\n"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_an_error_is_said_in_a_line_or_two(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, says: str
+) -> None:
+    failing(monkeypatch, error)
+    result = CliRunner().invoke(empir.main, ["bundles"])
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert isinstance(result.exception, SystemExit)
+    assert result.stderr.startswith(says)
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("error", [click.ClickException("expected"), KeyError("key")], ids=["refusal", "defect"])
+def test_debug_lets_the_error_through(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    failing(monkeypatch, error)
+    assert CliRunner().invoke(empir.main, ["--debug", "bundles"]).exception is error
+
+
+def test_nobody_who_reads_on_is_no_error() -> None:
+    command = [sys.executable, "-m", "empir", "bundles", "--json"]
+    with subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        assert run.stdout is not None and run.stderr is not None
+        run.stdout.close()
+        assert run.stderr.read() == b""
+        assert run.wait(HANG_S) in (0, 1)  # as the output fits into a buffer or not
+
+
+@pytest.mark.parametrize(
+    "arguments", [["bundles"], ["predict", "samples/7.png"], ["doctor", "--port", "0"]], ids=" ".join
+)
+def test_there_are_no_colours_in_a_pipe(arguments: list[str]) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "empir", *arguments],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        timeout=HANG_S,
+        check=True,
+    )
+    assert run.stderr == b"" and run.stdout
+    assert b"\x1b" not in run.stdout
 
 
 def test_the_version_is_the_installed_packages_if_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

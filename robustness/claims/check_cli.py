@@ -4,10 +4,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 import numpy as np
+import orjson
 from rich.console import Console, Group
 from rich.text import Text
 
@@ -24,7 +25,7 @@ from robustness.victim import PATIENCE_MS, Victim
 from runtime.bundle import Bundle
 from runtime.cli import bundles_option, open_bundle
 from runtime.ensemble import Ensemble
-from runtime.errors import EmpirError
+from runtime.errors import EmpirError, described
 from runtime.manifest import Manifest
 
 __all__ = ["check", "main"]
@@ -55,6 +56,7 @@ class Asked:
 @click.option(
     "--data-dir", type=click.Path(path_type=Path), envvar="EMPIR_DATA_DIR", help="Where data sets are, or go."
 )
+@click.option("--json", "as_json", is_flag=True, help="The judgement of FILE, for machines.")
 @click.pass_context
 def check(
     ctx: click.Context,
@@ -65,6 +67,7 @@ def check(
     eps: str | None,
     images: Path | None,
     data_dir: Path | None,
+    as_json: bool,
 ) -> None:
     """Prove BUNDLE again, or judge the adversarial images in FILE.
 
@@ -82,14 +85,16 @@ def check(
       empir check mnist-empir
       empir check mnist-empir adversarial.npz --eps 0.3
     """
+    if file is None and as_json:
+        raise click.UsageError("--json: expected FILE beside it, the images to judge")
     if file is None:
         _prove(ctx, bundle, bundles, data_dir)
         return
     try:
         opened = open_bundle(bundles, bundle)
-        held = _check(opened, file, Asked(norm, eps, images, data_dir), ctx.obj)
+        held = _check(opened, file, Asked(norm, eps, images, data_dir), ctx.obj, as_json)
     except (EmpirError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(described(error)) from error
     if not held:
         sys.exit(1)
 
@@ -102,7 +107,11 @@ def _prove(ctx: click.Context, bundle: str, bundles: Path, data_dir: Path | None
 
 
 def _check(
-    bundle: Bundle, file: Path, asked: Asked, held_out: Callable[[Manifest, Path | None], ImageSet] | None
+    bundle: Bundle,
+    file: Path,
+    asked: Asked,
+    held_out: Callable[[Manifest, Path | None], ImageSet] | None,
+    as_json: bool,
 ) -> bool:
     manifest = bundle.manifest
     claim = read_claim(file, manifest)
@@ -121,9 +130,29 @@ def _check(
     finally:
         victim.close()
     left = lowered(report, claim, judgement, source) if report is not None and known else None
+    if as_json:
+        click.echo(orjson.dumps(_document(manifest, norm, eps, judgement, left)))
+        return bool(judgement.holds.all())
     head = f"{file.name}: {len(claim.images)} images against {manifest.name} {manifest.version}, {ball_text(norm, eps)}"
     Console().print(Group(Text(head, "dim"), *_verdict(judgement), _said(report, left)), soft_wrap=True)
     return bool(judgement.holds.all())
+
+
+def _document(
+    manifest: Manifest, norm: NormName, eps: float, judgement: Judgement, left: Lowered | None
+) -> dict[str, Any]:
+    """The same for machines; a list has an entry for each image of the file."""
+    return {
+        "bundle": {"name": manifest.name, "version": manifest.version},
+        "norm": norm,
+        "eps": eps,
+        "holds": judgement.holds.tolist(),
+        "near": judgement.near.tolist(),
+        "in_range": judgement.in_range.tolist(),
+        "misclassified": judgement.misclassified.tolist(),
+        "size": judgement.size.tolist(),
+        "worst_case": None if left is None else {"before": left.before.share, "after": left.after.share},
+    }
 
 
 def _ball(claim: Claim, asked: Asked, report: Report | None, manifest: Manifest) -> tuple[NormName, float]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 import click
+import orjson
 from rich.console import Console, Group
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -30,10 +31,15 @@ from robustness.victim import Victim
 from runtime.bundle import MANIFEST, Bundle
 from runtime.cli import bundles_option, open_bundle
 from runtime.ensemble import usable_cores
-from runtime.errors import EmpirError, InvalidValue
+from runtime.errors import EmpirError, InvalidValue, described
 from runtime.manifest import Manifest
 
 __all__ = ["attach_report", "evaluate_command", "main", "show"]
+
+HEAD = {
+    *("trustworthy", "failed_checks", "summary", "suite", "norm", "eps", "seed", "clean", "robust", "confirmed"),
+}
+"""What `--json` prints of a report."""
 
 HeldOut = Callable[[Manifest, Path | None], ImageSet]
 """Gives the test images of the data set that a bundle was trained on; `empir` has one, this package none."""
@@ -43,7 +49,7 @@ HeldOut = Callable[[Manifest, Path | None], ImageSet]
 @click.argument("bundle", default="mnist-empir")
 @bundles_option
 @click.option("--suite", default="adaptive", show_default=True, help=f"One of {', '.join(SUITES)}.")
-@click.option("--n", type=int, default=1000, show_default=True, help="Test images, drawn by the seed.")
+@click.option("--n", type=click.IntRange(1), default=1000, show_default=True, help="Test images, drawn by the seed.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--norm", type=click.Choice(get_args(NormName)), default="linf", show_default=True)
 @click.option(
@@ -58,6 +64,9 @@ HeldOut = Callable[[Manifest, Path | None], ImageSet]
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder. [reports/BUNDLE-SUITE]")
 @click.option("--attach", is_flag=True, help="Put the report into the bundle too, and name it in its manifest.")
 @click.option("--force", is_flag=True, help="Replace a report that is at --out already.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="The head of the report, for machines; the whole is in report.json."
+)
 @click.pass_context
 def evaluate_command(
     ctx: click.Context,
@@ -75,6 +84,7 @@ def evaluate_command(
     out: Path | None,
     attach: bool,
     force: bool,
+    as_json: bool,
 ) -> None:
     """Measure how robust BUNDLE is: every attack of a suite on n test images, and checks that the attacks work.
 
@@ -95,6 +105,7 @@ def evaluate_command(
         manifest = opened.manifest
         out = out or Path("reports") / f"{manifest.name}-{suite}"
         _refuse_to_overwrite(out, force)
+        out.parent.mkdir(parents=True, exist_ok=True)  # where that cannot be done nothing need be attacked
         radius = suite_eps(suite, norm, manifest) if eps is None else number("eps", eps, _largest(norm, manifest))
         steps = make_suite(suite, Target(manifest, norm, radius))
         source = open_images(images, manifest) if images else _held_out(ctx.obj, manifest, data_dir)
@@ -103,11 +114,14 @@ def evaluate_command(
         if attach:
             attach_report(out, opened.folder)
     except (EmpirError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(described(error)) from error
     except KeyboardInterrupt:
         console.print(f"\nInterrupted: finished attacks are in {_work(out or Path())}. The same command goes on there.")
         sys.exit(130)
-    Console().print(show(report, out))
+    if as_json:
+        click.echo(orjson.dumps({"out": str(out), **report.model_dump(mode="json", include=HEAD)}))
+    else:
+        Console().print(show(report, out))
 
 
 def _evaluate(bundle: Bundle, plan: Plan, out: Path, crew: Callable[[], Crew], console: Console) -> Report:

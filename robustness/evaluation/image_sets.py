@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from robustness.attacks.attack import Labels
 from robustness.victim import Array
-from runtime.errors import EmpirError, ImageError, ImageTooLarge, InvalidValue
+from runtime.errors import EmpirError, ImageError, ImageTooLarge, InvalidValue, described
 from runtime.images import decode_image
 from runtime.manifest import Manifest
 
@@ -93,7 +93,9 @@ def _open_file(path: Path, manifest: Manifest) -> ArraySet:
         with np.load(path, allow_pickle=False) as arrays:
             images, labels = arrays["images"], arrays["labels"]
     except (OSError, ValueError, KeyError) as error:
-        raise BadImages(f"{path}: expected an npz file with images and labels, got {error}") from error
+        # Of a ValueError not the words: they advise to unpickle what cannot be trusted.
+        what = "something else" if isinstance(error, ValueError) else described(error)
+        raise BadImages(f"{path}: expected an npz file with images and labels, got {what}") from error
     spec, n_classes = manifest.input, len(manifest.labels)
     shape = (spec.channels, spec.height, spec.width)
     if images.shape[1:] != shape or images.dtype not in (np.uint8, np.float32):

@@ -6,7 +6,7 @@ import click
 
 from robustness.cli import main
 from robustness.reporting.report_html import write_page
-from runtime.errors import EmpirError
+from runtime.errors import EmpirError, described
 
 __all__ = ["main", "report"]
 
@@ -25,4 +25,4 @@ def report(file: Path) -> None:
     try:
         click.echo(f"written to {write_page(file)}")
     except (EmpirError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(described(error)) from error

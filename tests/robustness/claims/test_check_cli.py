@@ -1,6 +1,7 @@
 """`empir check BUNDLE FILE.npz`: whose images hold, what they leave of the report, and how that is said."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,22 @@ def test_images_that_hold(toy: ToyBundle, adversarial: Array, test_set: Path, tm
     assert head == "claim.npz: 3 images against toy 1, L∞ 1"
     assert verdict == "3 of 3 hold: near, in [0, 1], and misclassified by the served vote"
     assert report == "the bundle has no report whose worst case it could lower"
+
+
+def test_for_machines_each_image_has_its_judgement(
+    toy: ToyBundle, adversarial: Array, test_set: Path, tmp_path: Path
+) -> None:
+    images = adversarial.copy()
+    images[1] = toy.images[1]  # classified rightly
+    result = run(toy.folder, claim(tmp_path, toy, images, [0, 1]), test_set, "--eps", "1", "--json")
+    document = json.loads("".join(lines(result, 1)))
+    assert (document["holds"], document["near"], document["misclassified"]) == (
+        [True, False],
+        [True] * 2,
+        [True, False],
+    )
+    assert (document["bundle"], document["norm"], document["eps"]) == ({"name": "toy", "version": "1"}, "linf", 1)
+    assert document["size"][1] == 0 and document["worst_case"] is None
 
 
 def test_images_that_do_not_hold_are_named_with_the_reason(

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 import empir
 from robustness.evaluation.crew import Alone, Crew, Processes, RayCluster
-from robustness.evaluation.evaluate_cli import main
+from robustness.evaluation.evaluate_cli import HEAD, main
 from robustness.evaluation.worker import Task
 from robustness.reporting.report import ADVERSARIAL, REPORT, Report
 from runtime.bundle import load_bundle
@@ -63,6 +63,10 @@ def test_from_a_bundle_to_a_report(toy_copy: Path, toy: ToyBundle, images: Path)
     assert (attached.report, attached.version) == (REPORT, toy.manifest.version)
     assert (toy_copy / REPORT).read_bytes() == (out / REPORT).read_bytes()
     assert error_of(run(toy_copy, images)).endswith("there is a report already; expected --force, or another --out")
+    again = run(toy_copy, images, "--eps", "0.4", "--force", "--json")
+    head = json.loads(again.stdout)
+    assert head.pop("out") == str(out)
+    assert head == report.model_dump(mode="json", include=HEAD) and "robust" in head
 
 
 @pytest.mark.parametrize(
