@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from service.app import create_app
 from service.catalog import Catalog
 from service.logs import adopt, make_logger
+from service.oip.grpc_lifespan import require_grpc
 from service.protocol import guarded
 from service.settings import Settings
 from service.state import State
@@ -21,7 +22,8 @@ SAMPLE = Path(__file__).parent.parent / "samples" / "7.png"
 
 
 def serve(settings: Settings) -> None:
-    """Load, listen, and serve until a signal ends it. Raises BundleError or OSError before anything listens."""
+    """Load, listen, and serve until a signal ends it. Raises EmpirError or OSError before anything listens."""
+    require_grpc(settings)
     listener = _listen(settings.host, settings.port)
     with listener:
         log = make_logger(settings)

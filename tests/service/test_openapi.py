@@ -19,6 +19,18 @@ OPERATIONS = {
     "/metrics": "get",
     "/health/live": "get",
     "/health/ready": "get",
+    "/v2": "get",
+    "/v2/health/live": "get",
+    "/v2/health/ready": "get",
+    "/v2/models/stats": "get",
+    "/v2/models/{name}": "get",
+    "/v2/models/{name}/ready": "get",
+    "/v2/models/{name}/config": "get",
+    "/v2/models/{name}/stats": "get",
+    "/v2/models/{name}/infer": "post",
+    "/v2/repository/index": "post",
+    "/v2/repository/models/{name}/load": "post",
+    "/v2/repository/models/{name}/unload": "post",
 }
 
 
