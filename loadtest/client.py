@@ -51,6 +51,8 @@ class Plan:
     """When each request is due, in seconds from the start; None is a closed loop."""
     timeout: float = TIMEOUT_S
     """A request under way for longer ends as `timeout`; one that was not even sent for so long as `unsent`."""
+    partial: bool = False
+    """Whether Ctrl-C ends the run early with what there is; otherwise it is raised."""
 
 
 def address_of(url: SplitResult) -> Address:
@@ -60,7 +62,7 @@ def address_of(url: SplitResult) -> Address:
 
 
 def drive(address: Address, plan: Plan, watch: Watch | None = None) -> tuple[Recording, Pressure]:
-    """Carry the plan out; blocks until every request has ended. Ctrl-C ends it early, with what there is."""
+    """Carry the plan out; blocks until every request has ended."""
     with _undisturbed():
         return _Loop(address, plan, watch).run()
 
@@ -92,13 +94,18 @@ class _Loop:
             while self._under_way():
                 self._turn()
         except KeyboardInterrupt:
-            pass  # and report what there is
-        pressure = self._gauge.read()
+            if not self._plan.partial:
+                raise
+        finally:
+            pressure = self._gauge.read()
+            self._close()
+        return self._notes.since(0), pressure
+
+    def _close(self) -> None:
         for connection in self._all:
             connection.close()
         self._selector.close()
         self._alarm.close()
-        return self._notes.since(0), pressure
 
     def _open(self) -> None:
         """Connect before the clock starts; a connection that is refused is tried again by its first request."""

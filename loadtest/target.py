@@ -35,6 +35,11 @@ class Target:
         """`http://HOST:PORT`."""
         return f"http://{self.parts.netloc}"
 
+    @property
+    def url(self) -> str:
+        """Without the body's name."""
+        return self.parts._replace(fragment="").geturl()
+
     def path(self, default: str) -> str:
         """The path of the URL, or the default where it has none."""
         return self.parts.path.rstrip("/") or default

@@ -44,25 +44,28 @@ class Workload:
 def workload(
     target: Target,
     pictures: Sequence[Image.Image],
-    mode: Mode | None = None,
+    mode: str | None = None,
     bundle: str | None = None,
     probes: float = 0.0,
 ) -> Workload:
-    """The requests for a server. Asks it for the model's input shape where the body needs one.
+    """The requests for a server; a `mode` or `bundle` in its URL goes before those given here.
+
+    Asks the server for the model's input shape where the body needs one.
 
     Raises ValueError if it does not tell, OSError if it is not there.
     """
-    sent = _tensors(target, pictures, mode, bundle) if target.body.startswith("oip") else None
-    if sent is None:
-        query = _query(target, mode, bundle)
-        sent = [_post(target, target.path("/predict") + query, *_image(each, target.body)) for each in pictures]
-    asked = [
-        _post(target, "/robustness-probe" + _query(target, None, bundle), *_image(each, "png")) for each in pictures
-    ]
-    return Workload(sent, asked, probes)
+    query = dict(parse_qsl(target.parts.query))
+    mode, bundle = query.pop("mode", mode), query.pop("bundle", bundle)
+    if target.body.startswith("oip"):
+        sent = _tensors(target, pictures, mode, bundle)
+    else:
+        path = target.path("/predict") + _query({"mode": mode, "bundle": bundle, **query})
+        sent = [_post(target, path, *_image(each, target.body)) for each in pictures]
+    path = "/robustness-probe" + _query({"bundle": bundle})
+    return Workload(sent, [_post(target, path, *_image(each, "png")) for each in pictures], probes)
 
 
-def _tensors(target: Target, pictures: Sequence[Image.Image], mode: Mode | None, bundle: str | None) -> list[bytes]:
+def _tensors(target: Target, pictures: Sequence[Image.Image], mode: str | None, bundle: str | None) -> list[bytes]:
     model = model_at(target.base, bundle)
     path = target.path(f"/v2/models/{quote(model.name)}/infer")
     requests = []
@@ -85,9 +88,8 @@ def _image(picture: Image.Image, body: str) -> tuple[bytes, str]:
     return encoded(picture, body), f"image/{body}"
 
 
-def _query(target: Target, mode: Mode | None, bundle: str | None) -> str:
-    given = dict(parse_qsl(target.parts.query))
-    query = urlencode({**given, **({"mode": mode} if mode else {}), **({"bundle": bundle} if bundle else {})})
+def _query(asked: Mapping[str, str | None]) -> str:
+    query = urlencode({name: value for name, value in asked.items() if value})
     return f"?{query}" if query else ""
 
 

@@ -74,7 +74,7 @@ def capacity(
         return found
 
     found = search(measure, start, ceiling, precision, max(start / 64, LEAST_REQUESTS / step))
-    facts = ({"server": target.name, "objective": f"p99 {p99:g} ms", **common.setting()}, told)
+    facts = ({"objective": f"p99 {p99:g} ms", **common.setting([target], common.pattern)}, told)
     title = f"Capacity of {target.name}"
     result = {**dataclasses.asdict(found), "p99_objective_ms": p99, "monotone": found.monotone}
     deliver(common, result, _table(found, p99), title, capacity_page(title, found, p99, *facts))

@@ -34,15 +34,18 @@ from loadtest.workload import Workload
 def compare_servers(urls: tuple[str, ...], rounds: int, duration: float, rate: float | None, common: Common) -> None:
     """Alternate between the servers at URLS in short rounds, in random order, and print ratios over the first.
 
-    Each is [NAME=]URL[#BODY], so that servers with different routes can be given the same images. What the machine does
+    Each is [NAME=]URL[#BODY]; routes, bodies and ?mode= may differ, the images are the same. What the machine does
     meanwhile hits all of a round alike; the intervals are 95% bootstraps over the rounds.
 
     \b
     Examples:
       empir load compare fastapi=http://127.0.0.1:9001 empir=http://127.0.0.1:8000
-      empir load compare 'http://127.0.0.1:9001/infer#raw' 'http://127.0.0.1:8000#oip-binary' -c 16 --rounds 20
+      empir load compare 'full=http://127.0.0.1:8000#oip-binary' 'quorum=http://127.0.0.1:8000?mode=quorum#oip-binary'
+      empir load compare mosec=http://127.0.0.1:9712/inference#raw http://127.0.0.1:8000 -c 16 --rounds 20
     """
     targets = [read_target(url, common) for url in urls]
+    if len({target.name for target in targets}) < len(targets):
+        raise click.UsageError("URLS: expected different ones; give the same URL names, as in a=URL b=URL")
     works, told = [common.work(target) for target in targets], provenance()
     done: list[list[Round]] = []
     pressures: list[Pressure] = []
@@ -55,10 +58,14 @@ def compare_servers(urls: tuple[str, ...], rounds: int, duration: float, rate: f
     overall = worst(pressures)
     common.believe(overall)
     rows = compare([target.name for target in targets], done, common.seed)
-    bodies = {target.name: f"{target.base}{target.parts.path}, {target.body}" for target in targets}
-    loop = {"loop": "closed" if rate is None else f"open, {rate:g} a second", "rounds": f"{rounds} of {duration:g} s"}
     title = f"{len(targets)} servers side by side"
-    page = compare_page(title, rows, overall, {**bodies, **loop, **common.setting()}, told)
+    page = compare_page(
+        title,
+        rows,
+        overall,
+        {**common.setting(targets, common.loop(rate)), "rounds": f"{rounds} of {duration:g} s"},
+        told,
+    )
     result = {"servers": [dataclasses.asdict(row) for row in rows], "pressure": dataclasses.asdict(overall)}
     deliver(common, result, _table(rows, overall), title, page)
 

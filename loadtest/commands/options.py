@@ -3,7 +3,7 @@
 import functools
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -76,10 +76,10 @@ class Common:
     as_json: bool
     html: Path | None
 
-    def plan(self, work: Workload, rate: float | None, seconds: float, seed: int = 0) -> Plan:
+    def plan(self, work: Workload, rate: float | None, seconds: float, seed: int = 0, partial: bool = False) -> Plan:
         """Requests for `seconds`, the warm-up included; without a rate a closed loop."""
         due = None if rate is None else arrivals(rate, seconds, self.pattern, self.seed + seed)
-        return Plan(work.stream(self.seed + seed), seconds, self.connections, due, self.timeout)
+        return Plan(work.stream(self.seed + seed), seconds, self.connections, due, self.timeout, partial)
 
     def work(self, target: Target) -> Workload:
         """The requests for a server. Raises click's exceptions."""
@@ -102,16 +102,20 @@ class Common:
         if pressure.saturated and not self.force:
             raise Saturated(f"no report: {pressure.saturated} (--force reports anyway)")
 
-    def setting(self) -> dict[str, str]:
-        """Workload, for a report."""
-        pictures = f"{len(self.images) or 'the sample'} images"
+    def loop(self, rate: float | None) -> str:
+        """When requests are sent, in words."""
+        return "closed loop: an answer sends the next" if rate is None else f"{self.pattern}, {rate:g} a second"
+
+    def setting(self, targets: Sequence[Target], arrivals: str) -> dict[str, str]:
+        """Servers and workload, for a report."""
         return {
-            "body": f"{self.body}, {pictures}",
-            "mode": self.mode or "the server's default",
-            "bundle": self.bundle or "the server's default",
+            **{target.name: f"{target.url}, body {target.body}" for target in targets},
+            "images": f"{len(self.images)} given" if self.images else "the samples",
+            "mode": self.mode or "as in the URL, or the server's default",
+            "bundle": self.bundle or "as in the URL, or the server's default",
             "probes": f"{self.probes:.2%} of the requests",
             "connections": str(self.connections),
-            "arrivals": self.pattern,
+            "arrivals": arrivals,
             "seed": str(self.seed),
             "warm-up": f"{self.warmup:g} s, not counted",
             "timeout": f"{self.timeout:g} s",

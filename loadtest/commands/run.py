@@ -54,13 +54,13 @@ def run(
     work, offered, seconds = common.work(target), None if closed else rate, duration + common.warmup
     told = provenance()
     with watched(f"{target.name}, {'closed loop' if closed else f'{rate:g} requests a second'}", seconds) as watch:
-        recording, pressure = common.sent(target, common.plan(work, offered, seconds), watch)
+        recording, pressure = common.sent(target, common.plan(work, offered, seconds, partial=True), watch)
     report = measured(recording, pressure, offered, seconds, common.warmup)
     if report.outcomes.get("200"):
         common.believe(pressure)
     kept = recording.of(recording.due >= common.warmup)
     over_time = intervals(recording, max(0.5, seconds / STRETCHES), seconds)
-    facts = ({"server": target.name, **common.setting()}, told)
+    facts = (common.setting([target], common.loop(offered)), told)
     title = f"Load on {target.name}"
     deliver(common, report, summary(report), title, run_page(title, report, over_time, kept, *facts))
     _exit(report, target, work, p99, errors)

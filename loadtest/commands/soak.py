@@ -43,7 +43,7 @@ def soak(url: str, rate: float, duration: float, interval: float, errors: float 
     work, told, seconds = common.work(target), provenance(), duration + common.warmup
     before = resident_bytes(target.base)
     with watched(f"{target.name}, {rate:g} requests a second", seconds) as watch:
-        recording, pressure = common.sent(target, common.plan(work, rate, seconds), watch)
+        recording, pressure = common.sent(target, common.plan(work, rate, seconds, partial=True), watch)
     report = measured(recording, pressure, rate, seconds, common.warmup)
     require_answers(report, target, work)
     common.believe(pressure)
@@ -52,7 +52,7 @@ def soak(url: str, rate: float, duration: float, interval: float, errors: float 
     rows = intervals(recording, interval, until, common.warmup)
     p50, p99 = drift([row.latency.p50_ms for row in rows]), drift([row.latency.p99_ms for row in rows])
     result = Soak(report, rows, p50, p99, before, resident_bytes(target.base))
-    facts = ({"server": target.name, **common.setting()}, told)
+    facts = (common.setting([target], common.loop(rate)), told)
     title = f"Soak of {target.name}"
     deliver(common, result, _table(result), title, soak_page(title, result, kept, *facts))
     if errors is not None and report.failed > errors:

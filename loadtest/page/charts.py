@@ -109,7 +109,7 @@ def histogram(title: str, edges: Sequence[float], counts: Sequence[int], marks: 
         element(
             "g",
             element("line", x1=across(at), x2=across(at), y1=TOP, y2=BOTTOM, class_="rule"),
-            element("text", name, x=across(at) + 4, y=TOP + 10.0 + 13 * index, class_="tick"),
+            _label(name, across(at), TOP + 10.0 + 13 * index),
         )
         for index, (name, at) in enumerate(marks.items())
     ]
@@ -117,6 +117,12 @@ def histogram(title: str, edges: Sequence[float], counts: Sequence[int], marks: 
     return drawing(
         title, f"{sum(counts):,} requests; {said}", _x_axis(across, "ms, log scale"), _y_axis(up), *bars, *rules
     )
+
+
+def _label(name: str, x: float, y: float) -> Element:
+    """Beside a rule: on its right, or on its left near the edge."""
+    left = x > RIGHT - 40
+    return element("text", name, x=x - 4 if left else x + 4, y=y, text_anchor="end" if left else "start", class_="tick")
 
 
 def ratios(title: str, rows: Mapping[str, tuple[float, float, float]], x_label: str) -> Element:

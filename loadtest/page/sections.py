@@ -6,7 +6,7 @@ import numpy as np
 
 from loadtest.capacity import Capacity
 from loadtest.comparison import Ratio, Row
-from loadtest.latency import Latency, milliseconds, percentiles
+from loadtest.latency import Latency, milliseconds
 from loadtest.page.charts import Point, histogram, key, lines, ratios
 from loadtest.page.markup import Element, definitions, element, section, table
 from loadtest.pressure import Pressure, worst
@@ -16,6 +16,7 @@ from loadtest.soak import Soak
 
 Facts = Mapping[str, str]
 BINS = 48
+PERCENTILES = ("p50", "p90", "p99", "p99.9", "max")
 
 
 def run_page(
@@ -24,9 +25,9 @@ def run_page(
     """Of one run."""
     offered = "closed loop" if report.offered_rate is None else f"{report.offered_rate:,.0f} a second offered"
     reading = {
-        milliseconds(report.latency.p50_ms): "p50",
-        milliseconds(report.latency.p99_ms): "p99",
-        f"{report.answered_rate:,.0f}/s": f"answered 200, {offered}",
+        "p50": milliseconds(report.latency.p50_ms),
+        "p99": milliseconds(report.latency.p99_ms),
+        f"answered 200, {offered}": f"{report.answered_rate:,.0f}/s",
     }
     return [
         *_head(title, reading, report.pressure),
@@ -40,17 +41,17 @@ def soak_page(title: str, soaked: Soak, recording: Recording, setting: Facts, to
     """Of a long run."""
     report = soaked.report
     reading = {
-        milliseconds(report.latency.p50_ms): f"p50, drift {_share(soaked.drift_p50)}",
-        milliseconds(report.latency.p99_ms): f"p99, drift {_share(soaked.drift_p99)}",
-        _megabytes(
-            soaked.memory_end_bytes
-        ): f"memory of the server, {_megabytes(soaked.memory_start_bytes)} at the start",
+        f"p50, drift {_share(soaked.drift_p50)}": milliseconds(report.latency.p50_ms),
+        f"p99, drift {_share(soaked.drift_p99)}": milliseconds(report.latency.p99_ms),
     }
+    if soaked.memory_start_bytes is not None and soaked.memory_end_bytes is not None:
+        name = f"memory of the server, {_megabytes(soaked.memory_start_bytes)} at the start"
+        reading[name] = _megabytes(soaked.memory_end_bytes)
     rows = [
-        [f"{row.start:g} s", f"{row.answered_rate:,.0f}/s", percentiles(row.latency), _counts(row.outcomes)]
+        [f"{row.start:g} s", f"{row.answered_rate:,.0f}/s", *_percentiles(row.latency), _counts(row.outcomes)]
         for row in soaked.intervals
     ]
-    heads = ("from", "answered", "p50, p90, p99, p99.9, max", "outcomes")
+    heads = ("from", "answered", *PERCENTILES, "outcomes")
     return [
         *_head(title, reading, report.pressure),
         element("div", _over_time(soaked.intervals), _histogram(recording, report.latency), class_="pair"),
@@ -86,7 +87,7 @@ def capacity_page(title: str, found: Capacity, objective: float, setting: Facts,
     monotone = [] if found.monotone else [_note("Not monotone: a rate held above one that did not.")]
     heads = ("rate", "answered", "p50", "p99", "failed", "")
     return [
-        *_head(title, {rate: f"the highest rate with p99 under {objective:g} ms"}, pressure),
+        *_head(title, {f"the highest rate with p99 under {objective:g} ms": rate}, pressure),
         *monotone,
         section("Latency against rate", key(list(curves)), chart, _note(caption)),
         section("Steps", table("Steps", heads, rows)),
@@ -112,7 +113,7 @@ def compare_page(title: str, rows: Sequence[Row], pressure: Pressure, setting: F
     heads = ("server", "answered", "p50", "p99", "failed", "rate, ratio", "p50, ratio")
     base = rows[0].name
     return [
-        *_head(title, {f"{best.answered_rate:,.0f}/s": f"answered by {best.name}, the most"}, pressure),
+        *_head(title, {f"answered by {best.name}, the most": f"{best.answered_rate:,.0f}/s"}, pressure),
         element(
             "div",
             _ratios("Rate", {row.name: row.rate_ratio for row in rows[1:]}, base),
@@ -125,7 +126,7 @@ def compare_page(title: str, rows: Sequence[Row], pressure: Pressure, setting: F
 
 
 def _head(title: str, reading: Facts, pressure: Pressure) -> list[Element]:
-    figures = [element("div", element("b", value), element("span", name)) for value, name in reading.items()]
+    figures = [element("div", element("b", value), element("span", name)) for name, value in reading.items()]
     head = element("header", element("h1", element("small", "Load report"), title))
     figures_row = element("div", *figures, class_="figures")
     if pressure.saturated is None:
@@ -161,16 +162,17 @@ def _histogram(recording: Recording, latency: Latency) -> Element:
 def _outcomes(report: Report) -> Element:
     rows = [[name, f"{n:,}", f"{n / report.requests:.3%}"] for name, n in report.outcomes.items()]
     rows.append(["all", f"{report.requests:,}", ""])
-    probes = [["of probes", percentiles(report.probes), ""]] if report.probes.n else []
+    named = {"of predictions": report.latency, **({"of probes": report.probes} if report.probes.n else {})}
+    times = [[name, *_percentiles(each)] for name, each in named.items()]
     return element(
         "div",
         table("Outcomes", ("outcome", "requests", "share"), rows),
-        table(
-            "Latency",
-            ("latency", "p50, p90, p99, p99.9, max", ""),
-            [["of predictions", percentiles(report.latency), ""], *probes],
-        ),
+        table("Latency", ("latency", *PERCENTILES), times),
     )
+
+
+def _percentiles(of: Latency) -> list[str]:
+    return [milliseconds(each) for each in (of.p50_ms, of.p90_ms, of.p99_ms, of.p999_ms, of.max_ms)]
 
 
 def _ratios(what: str, found: Mapping[str, Ratio | None], base: str) -> Element:
@@ -204,5 +206,5 @@ def _share(value: float | None) -> str:
     return "not known" if value is None else f"{value:+.1%}"
 
 
-def _megabytes(value: int | None) -> str:
-    return "not told" if value is None else f"{value / 1e6:.0f} MB"
+def _megabytes(value: int) -> str:
+    return f"{value / 1e6:.0f} MB"

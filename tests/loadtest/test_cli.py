@@ -93,7 +93,14 @@ def test_run_reports_for_machines_and_as_a_page(tmp_path: Path) -> None:
     assert report["outcomes"] == {"200": report["requests"] - 1, "429": 1} and report["offered_rate"] == 100
     assert report["latency"]["p50_ms"] > 0 and report["pressure"]["cpu"] == QUIET.cpu
     page = read_page(path)
-    for expected in (f"{report['requests'] - 1:,}", "429", "16", "poisson", f"Load on {server.url}", "10.0% of a core"):
+    for expected in (
+        f"{report['requests'] - 1:,}",
+        "429",
+        "16",
+        "poisson, 100 a second",
+        f"Load on {server.url}",
+        "10.0% of a core",
+    ):
         assert expected in page.words, expected
     assert f"{report['latency']['p50_ms']:.3g} ms" in page.words
 
@@ -109,7 +116,9 @@ def test_a_saturated_generator_does_not_report_unless_forced(monkeypatch: pytest
     generator_is(BUSY, monkeypatch)
     with toy(ordinary) as server:
         refused, forced = load("run", server.url, *RUN), load("run", server.url, *RUN, "--force")
-        compared = load("compare", server.url, server.url, "--rounds", "2", "--duration", "0.1", "--warmup", "0")
+        compared = load(
+            "compare", f"a={server.url}", f"b={server.url}", "--rounds", "2", "--duration", "0.1", "--warmup", "0"
+        )
     assert (refused.exit_code, refused.stdout) == (3, "")
     assert "no report: the load generator used 99% of its core" in refused.stderr and "--force" in refused.stderr
     assert forced.exit_code == 0 and "not to be believed" in forced.stdout
@@ -143,7 +152,14 @@ def test_nobody_there_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("run", "ftp://x"), ("run", "--p99", "soon"), ("compare",), ("run", "--image", __file__)]
+    "arguments",
+    [
+        ("run", "ftp://x"),
+        ("run", "--p99", "soon"),
+        ("compare",),
+        ("compare", "http://h", "http://h"),
+        ("run", "--image", __file__),
+    ],
 )
 def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...]) -> None:
     assert load(*arguments).exit_code == 2

@@ -2,12 +2,15 @@
 
 import itertools
 import socket
+import time
 from collections import Counter
+from selectors import EVENT_READ, DefaultSelector
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 
+from loadtest.alarm import Alarm
 from loadtest.client import Glance, Plan, address_of, drive
 from loadtest.recording import PROBE, Recording
 from tests.loadtest.toy_server import Reply, Script, Toy, answer, toy
@@ -153,3 +156,30 @@ def test_kinds_are_noted_and_a_watcher_sees_every_request_at_most_once() -> None
         recording, _ = drive(address_of(urlsplit(server.url)), plan, seen.append)
     assert Counter(recording.kind.tolist()) == {0: 6, PROBE: 5}
     assert [len(glance.last) for glance in seen] == [10]
+
+
+@pytest.mark.parametrize("partial", [True, False])
+def test_an_interrupt_ends_a_run_with_what_there_is_or_is_raised(partial: bool) -> None:
+    def interrupt(_: Glance) -> None:
+        raise KeyboardInterrupt
+
+    plan = Plan(itertools.repeat((0, REQUEST)), 60.0, 1, iter([0.0, 50.0]), partial=partial)
+    with toy(lambda *_: answer()) as server:
+        if partial:
+            assert drive(address_of(urlsplit(server.url)), plan, interrupt)[0].outcomes() == {"200": 1}
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                drive(address_of(urlsplit(server.url)), plan, interrupt)
+
+
+def test_an_alarm_rings_not_before_its_time_and_again_when_set_again() -> None:
+    alarm = Alarm()
+    with DefaultSelector() as selector:
+        if alarm.fd is not None:
+            selector.register(alarm.fd, EVENT_READ)
+        for delay in (0.02, 0.005):
+            alarm.set(60)
+            begun = time.perf_counter()
+            selector.select(alarm.set(delay))
+            assert time.perf_counter() - begun >= delay
+    alarm.close()

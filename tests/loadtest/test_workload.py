@@ -88,6 +88,15 @@ def test_bodies_of_the_protocol_have_the_shape_that_the_model_tells() -> None:
     assert np.array_equal(np.float32(json.loads(data)["inputs"][0]["data"]).reshape(expected.shape), expected)
 
 
+@pytest.mark.parametrize("body", ["png", "oip-binary", "oip-json"])
+def test_a_mode_in_the_url_goes_before_the_option(body: str) -> None:
+    with toy(protocol) as server:
+        target = Target.read(f"{server.url}?mode=quorum#{body}", "png")
+        path, _, data = split(workload(target, pictures(), "full", "m").predictions[0])
+    said = path if body == "png" else data.decode(errors="replace")
+    assert "quorum" in said and "full" not in said
+
+
 def test_a_model_that_is_not_there_or_takes_no_images_is_said() -> None:
     with toy(protocol) as server, pytest.raises(ValueError, match="/v2/models/n: expected 200, got 404"):
         model_at(server.url, "n")
