@@ -25,8 +25,8 @@ from export.post_training.quantize_parameters import Members, Numbers
 from export.post_training.quantize_report import assumptions, summary
 from export.post_training.quantized_bundle import MemberGraph, quantized_member, write_quantized_bundle
 from models.precision import Precision
-from runtime.errors import BundleError, EmpirError
-from runtime.manifest import Input
+from runtime.errors import BundleError, EmpirError, described
+from runtime.manifest import Input, Manifest
 
 Resize = Literal["center_crop", "stretch"]
 
@@ -85,6 +85,7 @@ def main() -> None:
 @click.option("--plain", is_flag=True, help="Round weights to the nearest level, with no correction, for comparison.")
 @click.option("--skip-unreadable", is_flag=True, help="Leave unreadable pictures out, and count them.")
 @click.option("--force", is_flag=True, help="Replace a bundle that is at --out already.")
+@click.option("--json", "as_json", is_flag=True, help="The manifest, for machines; all else goes to standard error.")
 def quantize(
     model: Path,
     calibration: Path,
@@ -100,6 +101,7 @@ def quantize(
     plain: bool,
     skip_unreadable: bool,
     force: bool,
+    as_json: bool,
 ) -> None:
     """Turn MODEL, any image classifier in ONNX, into a bundle of quantized copies that vote.
 
@@ -126,18 +128,20 @@ def quantize(
         PLAIN if plain else CORRECTED,
         skip_unreadable,
     )
-    console = Console()
+    console = Console(stderr=as_json)
     try:
         refuse_to_overwrite(out, force)
-        _quantize(request, console)
-    except EmpirError as error:
-        raise click.ClickException(str(error)) from error
+        manifest = _quantize(request, console)
+    except (EmpirError, OSError) as error:
+        raise click.ClickException(described(error)) from error
     except KeyboardInterrupt:
         console.print("\nInterrupted: nothing was written.")
         sys.exit(130)
+    if as_json:
+        click.echo(manifest.model_dump_json())
 
 
-def _quantize(request: Request, console: Console) -> None:
+def _quantize(request: Request, console: Console) -> Manifest:
     start = time.monotonic()
     with console.status(f"Reading {request.model}"):
         classifier = read_classifier(request.model, request.preprocessing)
@@ -175,6 +179,7 @@ def _quantize(request: Request, console: Console) -> None:
         console.print(f"{skipped} unreadable pictures were left out.")
     console.print(summary(manifest, members, figures, str(request.out)))
     console.print(f"Serve it:  empir serve --bundles {request.out.parent} --default {request.out.name}")
+    return manifest
 
 
 def _member(

@@ -72,7 +72,9 @@ def _load(path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load(path)
         onnx.checker.check_model(model)
-    except Exception as error:  # protobuf, the checker and the file system have no common base but Exception
+    except OSError as error:
+        raise QuantizationError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # protobuf and the checker have no common base but Exception
         raise QuantizationError(f"{path}: expected an ONNX model, got {first_line(error)}") from error
     version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     try:

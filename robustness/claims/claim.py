@@ -13,7 +13,7 @@ from robustness.attacks.attack import Labels
 from robustness.evaluation.image_sets import Indices
 from robustness.norms import NORMS, NormName
 from robustness.victim import Array
-from runtime.errors import EmpirError, described
+from runtime.errors import EmpirError
 from runtime.manifest import Manifest
 
 
@@ -57,8 +57,10 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
             pass
         with np.load(path, allow_pickle=False) as saved:
             return {name: saved[name] for name in saved.files}
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise BadClaim(f"{path}: expected NumPy's npz without pickled objects, got {described(error)}") from error
+    except OSError as error:
+        raise BadClaim(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        raise BadClaim(f"{path}: expected NumPy's npz without pickled objects, got {error}") from error
 
 
 def _claim(arrays: dict[str, NDArray[Any]], manifest: Manifest) -> Claim:

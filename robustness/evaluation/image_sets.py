@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from robustness.attacks.attack import Labels
 from robustness.victim import Array
-from runtime.errors import EmpirError, ImageError, ImageTooLarge, InvalidValue, described
+from runtime.errors import EmpirError, ImageError, ImageTooLarge, InvalidValue
 from runtime.images import decode_image
 from runtime.manifest import Manifest
 
@@ -92,9 +92,11 @@ def _open_file(path: Path, manifest: Manifest) -> ArraySet:
         data = path.read_bytes()
         with np.load(path, allow_pickle=False) as arrays:
             images, labels = arrays["images"], arrays["labels"]
-    except (OSError, ValueError, KeyError) as error:
+    except OSError as error:
+        raise BadImages(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, KeyError) as error:
         # Of a ValueError not the words: they advise to unpickle what cannot be trusted.
-        what = "something else" if isinstance(error, ValueError) else described(error)
+        what = "something else" if isinstance(error, ValueError) else str(error)
         raise BadImages(f"{path}: expected an npz file with images and labels, got {what}") from error
     spec, n_classes = manifest.input, len(manifest.labels)
     shape = (spec.channels, spec.height, spec.width)

@@ -12,6 +12,7 @@ from PIL import Image
 from export.quantize_cli import main
 from runtime.bundle import load_bundle
 from runtime.ensemble import Ensemble
+from runtime.manifest import Manifest
 from tests.export.onnx_toys import toy_images, toy_onnx
 
 
@@ -61,6 +62,12 @@ def test_the_table_shows_accuracy_and_agreement(workplace: Path) -> None:
     assert set(rows) == {"fp32", "int8", "w4a8", "ensemble"}
     assert rows["fp32"][-1] == "100.00%" and rows["int8"][4:7] == ["4", "of", "4"]
     assert sum(cell.endswith("%") for cell in rows["int8"]) == 2
+
+
+def test_for_machines_the_manifest_is_all_that_standard_output_has(workplace: Path) -> None:
+    result = quantize(workplace, "--members", "fp32", "--json")
+    assert result.exit_code == 0, result.output
+    assert Manifest.model_validate_json(result.stdout) == load_bundle(workplace / "bundles" / "toy").manifest
 
 
 def test_without_known_classes_there_is_agreement_alone(workplace: Path) -> None:
