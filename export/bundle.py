@@ -99,6 +99,7 @@ def _manifest(
             seed=trained[0].recipe.seed,
             data_set=data.name,
             data_md5=data.md5,
+            skipped_images=data.skipped,
             training_seconds=round(sum(member.seconds for member in trained), 1),
         ),
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import NotRequired, TypedDict, Unpack
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -28,6 +28,7 @@ class Source(TypedDict):
     seed: int
     data_set: str
     data_md5: dict[str, str]
+    skipped_images: NotRequired[int]
     training_seconds: float
 
 

@@ -7,6 +7,7 @@ import click
 from rich.console import Console
 
 from export.detection import DEFAULT_SCORE, add_detection
+from export.training.own_images import recipe_of
 from export.training.recipes import RECIPES
 from runtime.cli import bundles_option, open_bundle
 from runtime.errors import BundleError, EmpirError
@@ -45,9 +46,10 @@ def threshold(bundle: str, bundles: Path, score: ScoreName, data_dir: Path | Non
     console = Console()
     try:
         manifest = open_bundle(bundles, bundle).manifest
-        if manifest.provenance.recipe not in RECIPES:
+        recipe = RECIPES.get(manifest.provenance.recipe) or recipe_of(manifest)
+        if recipe is None:
             raise BundleError(f"{bundle}: made by the recipe {manifest.provenance.recipe!r}, which does not exist here")
-        data = RECIPES[manifest.provenance.recipe].data(data_dir)
+        data = recipe.data(data_dir)
         with console.status(f"Asking {bundle} for clean validation images of {data.name}"):
             chosen = add_detection(bundles / bundle, data.validation, score).detection
     except EmpirError as error:

@@ -153,15 +153,45 @@ def wrn_16_4(precision: Precision) -> nn.Sequential:
     return _resnet(precision, widths=(64, 128, 256), blocks=2, stem=16)
 
 
-def _resnet(precision: Precision, *, widths: tuple[int, ...], blocks: int, stem: int | None = None) -> nn.Sequential:
+def photo_net(
+    precision: Precision, *, image_shape: tuple[int, int, int], classes: int, widths: tuple[int, ...]
+) -> nn.Sequential:
+    """A small residual network for images of any size: image [N, C, H, W] of `image_shape` to logits [N, classes].
+
+    One block for each of `widths`, as in resnet20; images of more than 48 pixels are halved by the first convolution,
+    and those of more than 96 by a max pool behind it too, so that the first stage works on 24 to 48 pixels.
+    """
+    side = max(image_shape[1:])
+    return _resnet(
+        precision,
+        widths=widths,
+        blocks=1,
+        classes=classes,
+        image_shape=image_shape,
+        halvings=(side > 48) + (side > 96),
+    )
+
+
+def _resnet(
+    precision: Precision,
+    *,
+    widths: tuple[int, ...],
+    blocks: int,
+    stem: int | None = None,
+    classes: int = 10,
+    image_shape: tuple[int, int, int] = (3, 32, 32),
+    halvings: int = 0,
+) -> nn.Sequential:
     channels = stem or widths[0]
-    layers: list[nn.Module] = [nn.Conv2d(3, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()]
+    first = nn.Conv2d(image_shape[0], channels, 3, stride=2 if halvings else 1, padding=1, bias=False)
+    layers: list[nn.Module] = [first, nn.BatchNorm2d(channels), nn.ReLU()]
+    layers += [nn.MaxPool2d(2)] * (halvings > 1)
     for stage, width in enumerate(widths):
         for block in range(blocks):
             layers.append(_block(channels, width, stride=2 if stage and not block else 1))
             channels = width
-    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10))
-    return _at(network, precision, (3, 32, 32))
+    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
+    return _at(network, precision, image_shape)
 
 
 def _block(channels: int, filters: int, stride: int) -> Residual:

@@ -118,6 +118,7 @@ class Provenance(Part):
     seed: int
     data_set: str
     data_md5: dict[str, str]
+    skipped_images: int = Field(0, ge=0, description="Unreadable images of the data set that were left out.")
     packages: dict[str, str]
     hardware: str
     training_seconds: float

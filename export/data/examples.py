@@ -1,7 +1,7 @@
 """Data sets: labelled images in three splits, held in memory or not."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -74,8 +74,8 @@ class Split:
 class DataSet:
     """A data set in three splits: train to learn from, validation for every choice, test for the final figure alone.
 
-    `md5` is where it comes from: the sums of its published files, or what `load_image_folder` says; `skipped` is how
-    many unreadable images are left out.
+    `md5` is where it comes from: the sums of its published files, or what `load_image_folder` says; `unreadable` has
+    the names of images that are left out, and why.
     """
 
     name: str
@@ -84,7 +84,11 @@ class DataSet:
     validation: Examples
     test: Examples
     md5: dict[str, str]
-    skipped: int = 0
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def skipped(self) -> int:
+        return len(self.unreadable)
 
     @property
     def image_shape(self) -> tuple[int, ...]:

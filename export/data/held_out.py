@@ -11,6 +11,7 @@ from export.data.cifar10 import load_cifar10
 from export.data.examples import DataError, DataSet, Examples, Indices, as_pixels
 from export.data.imagenet import load_imagenet, load_imagenette
 from export.data.mnist import load_mnist
+from export.data.own_images import PREFIX, images_of
 from runtime.manifest import Input, Manifest
 
 Loader = Callable[[Path | None, Input], DataSet]
@@ -43,8 +44,15 @@ class HeldOut:
 
 
 def held_out(manifest: Manifest, data_dir: Path | None) -> HeldOut:
-    """The test images of the bundle with this manifest. Raises DataError if its data set is not one of `LOADERS`."""
+    """The test images of the bundle with this manifest.
+
+    Those of somebody's own images are in the folder `data_dir` itself. Raises DataError if the data set is neither
+    that nor one of `LOADERS`.
+    """
     name = manifest.provenance.data_set
+    if manifest.provenance.recipe.startswith(PREFIX):
+        own = images_of(manifest, data_dir)
+        return HeldOut(own.name, own.md5, own.test)
     if name not in LOADERS:
         raise DataError(f"{manifest.name}: trained on {name!r}, expected one of {', '.join(LOADERS)}: pass --images")
     data = LOADERS[name](data_dir, manifest.input)

@@ -36,14 +36,19 @@ class ImageFiles:
     def without(self, names: set[str]) -> "ImageFiles":
         return self.select(np.array([i for i, name in enumerate(self.names) if name not in names], dtype=np.int64))
 
-    def hold_out(self, most: int) -> tuple["ImageFiles", "ImageFiles"]:
-        """The files without about a tenth of each class, chosen by a fixed seed, and those files, at most `most` or one
-        of each class; none of a class of one or two. Raises DataError if every class is as small as that.
+    def hold_out(self, most: int, one_in: int = 10) -> tuple["ImageFiles", "ImageFiles"]:
+        """The files without about one in `one_in` of each class, chosen by a fixed seed, and those files, at most
+        `most` or one of each class; none of a class of so few that less than three tenths of one would be due. Raises
+        DataError if every class is as small as that.
         """
         count = self.classes.max() + 1
+
+        def due(size: int) -> int:
+            return (10 * size + 7 * one_in) // (10 * one_in)
+
         generator = np.random.default_rng(SPLIT_SEED)
         parts = np.split(np.argsort(self.classes, kind="stable"), np.cumsum(np.bincount(self.classes))[:-1])
-        held = [generator.permutation(part)[: min((len(part) + 7) // 10, max(1, most // count))] for part in parts]
+        held = [generator.permutation(part)[: min(due(len(part)), max(1, most // count))] for part in parts]
         chosen = np.sort(np.concatenate(held))
         if len(chosen) == 0:
             raise DataError(

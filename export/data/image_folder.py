@@ -1,6 +1,6 @@
 """Image folders: any folder of pictures, a folder for each class, as a data set."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -37,6 +37,7 @@ class FolderOptions(TypedDict, total=False):
     workers: int | None
     most_cached_bytes: int
     cache_dir: Path | None
+    files: FolderFiles
 
 
 def load_image_folder(folder: Path, spec: Input, name: str | None = None, **options: Unpack[FolderOptions]) -> DataSet:
@@ -46,14 +47,14 @@ def load_image_folder(folder: Path, spec: Input, name: str | None = None, **opti
     that `folder_files` finds no folder for is held out. Decoded once, by `workers` processes (as many as cores), into
     `cache_dir` (the user's cache), if that takes at most `most_cached_bytes`, about; otherwise decoded whenever images
     are asked for, and with `skip_unreadable` once before, to know which. `md5` holds the SHA-256 of the listing, a line
-    `NAME<tab>SIZE` for each file, sorted; `skipped` counts the unreadable images that were left out.
+    `NAME<tab>SIZE` for each file, sorted; `unreadable` has the images that were left out.
 
     Raises DataError if the folder has another layout, fewer than two classes, an empty one, one without a readable
     training image, or an unreadable image that is not to be skipped.
     """
     name = name or folder.resolve().name
     skip, cache = options.get("skip_unreadable", False), options.get("cache_dir") or cache_folder() / "decoded"
-    files = folder_files(folder)
+    files = options.get("files") or folder_files(folder)
     splits = {"train": files.train, "validation": files.validation, "test": files.test}
     loader = _Loader(Decoder(spec, options.get("workers")), cache, skip)
     count = sum(map(len, splits.values()))
@@ -68,15 +69,16 @@ def load_image_folder(folder: Path, spec: Input, name: str | None = None, **opti
         readable(files.classes),
         **examples,
         md5={"SHA-256 of names and sizes": listing_sha256(*splits.values())},
-        skipped=count - sum(map(len, examples.values())),
+        unreadable=loader.unreadable,
     )
 
 
-def folder_files(folder: Path) -> FolderFiles:
+def folder_files(folder: Path, test_one_in: int = 10, validation_one_in: int = 10) -> FolderFiles:
     """The files of `folder`: train/CLASS/IMAGE beside val/ and test/ with the same classes, or CLASS/IMAGE.
 
-    Test is test/, else val/, as ImageNet has it, else a tenth of each class; validation is val/ if that is not the
-    test, else a tenth of each class of what is left to train on; never more than 5,000. Raises DataError.
+    Test is test/, else val/, as ImageNet has it, else about one in `test_one_in` of each class; validation is val/ if
+    that is not the test, else one in `validation_one_in` of each class of what is left; never more than 5,000. Raises
+    DataError.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder ({LAYOUT}), got {'a file' if folder.exists() else 'nothing'}")
@@ -85,9 +87,9 @@ def folder_files(folder: Path) -> FolderFiles:
     if "test" in parts:
         validation = parts.get("val")
     if test is None:
-        train, test = train.hold_out(VALIDATION_IMAGES)
+        train, test = train.hold_out(VALIDATION_IMAGES, test_one_in)
     if validation is None:
-        train, validation = train.hold_out(VALIDATION_IMAGES)
+        train, validation = train.hold_out(VALIDATION_IMAGES, validation_one_in)
     return FolderFiles(classes, train, validation, test)
 
 
@@ -121,6 +123,7 @@ class _Loader:
     decoder: Decoder
     cache: Path
     skip_unreadable: bool
+    unreadable: dict[str, str] = field(default_factory=dict)
 
     def cached(self, files: ImageFiles, title: str) -> Examples:
         once = self._decode(files, title, keep_images=True)
@@ -132,6 +135,8 @@ class _Loader:
         return StreamedSplit(readable_files, self.decoder)
 
     def _decode(self, files: ImageFiles, title: str, *, keep_images: bool) -> DecodedOnce:
-        return decode_once(
+        once = decode_once(
             files, self.decoder, self.cache, title, keep_images=keep_images, skip_unreadable=self.skip_unreadable
         )
+        self.unreadable.update(once.unreadable)
+        return once

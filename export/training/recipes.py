@@ -1,7 +1,7 @@
 """Recipes: everything that defines a trained ensemble, on one screen."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -56,8 +56,11 @@ class Training:
     averaging: float = 0.0
     augmentation: Augmentation = "none"
     robust_eps: float | None = None
-    """The epoch kept is the one with the best accuracy on validation images: attacked by PGD-20 in this Linf ball, or,
+    """The epoch kept is the one with the best accuracy on validation images: attacked by PGD in this Linf ball, or,
     where it is None, clean."""
+    robust_steps: int = field(default=20, repr=False)
+    robust_images: int = field(default=500, repr=False)
+    """Of this PGD, and how many images it attacks. Not shown, so that older checkpoints know their training again."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from export.data.examples import DataSet, Examples
+from export.data.examples import DataSet, Examples, as_pixels
 from export.training.augmentation import augmented
 from export.training.checkpoint import TrainingError, load_checkpoint, save_checkpoint
 from export.training.objectives import pgd
@@ -23,8 +23,6 @@ from models.quantization import quantized
 
 FLOAT = Precision(FLOAT_BITS, FLOAT_BITS)
 CALIBRATION_IMAGES = 500
-ATTACKED_IMAGES = 500
-"""Validation images that robust training is watched on."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +139,7 @@ def _train(
             loss = state.step(moved, classes[batch], index, len(order), teacher)
             report(Progress(stage.name, state.epoch + 1, training.epochs, index + 1, len(order), loss))
         kept = state.kept.eval()
-        value, robust = accuracy(kept, data.validation), _robust_accuracy(kept, data.validation, training.robust_eps)
+        value, robust = accuracy(kept, data.validation), _robust_accuracy(kept, data.validation, training)
         state.finish_epoch(value if robust is None else robust, value, time.monotonic() - start)
         report(Progress(stage.name, state.epoch, training.epochs, len(order), len(order), loss, value, robust))
     return state.best()
@@ -274,14 +272,16 @@ def accuracy(network: nn.Module, split: Examples) -> float:
     return (logits_of(network, split).argmax(dim=1) == torch.from_numpy(split.classes)).float().mean().item()
 
 
-def _robust_accuracy(network: nn.Module, split: Examples, eps: float | None) -> float | None:
-    """Share of the first images of a split that keep their class under PGD-20; None without an eps."""
+def _robust_accuracy(network: nn.Module, split: Examples, training: Training) -> float | None:
+    """Share of some images of a split that keep their class under PGD; None where training is not robust."""
+    eps, steps = training.robust_eps, training.robust_steps
     if eps is None:
         return None
-    count = min(ATTACKED_IMAGES, len(split))
+    chosen = _spread(len(split), training.robust_images)  # not the first ones: a folder's are all of one class
     device = _device_of(network)
-    images, classes = torch.from_numpy(split.pixels(0, count)).to(device), torch.from_numpy(split.classes[:count])
-    moved = pgd(network, images, classes.to(device), eps, steps=20, step_size=eps / 8)
+    images, classes = torch.from_numpy(as_pixels(split.batch(chosen))), torch.from_numpy(split.classes[chosen])
+    images = images.to(device)
+    moved = pgd(network, images, classes.to(device), eps, steps=steps, step_size=2.5 * eps / steps)
     with torch.no_grad():
         return float((network(moved).argmax(dim=1).cpu() == classes).float().mean())
 
