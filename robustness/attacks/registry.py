@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from robustness.attacks.attack import Attack
 from robustness.attacks.carlini_wagner import CarliniWagner
 from robustness.attacks.deepfool import DeepFool
-from robustness.attacks.gradient import DEFAULT_STEPS, KINDS, GradientAttack
+from robustness.attacks.gradient import DEFAULT_STEPS, KINDS, GradientAttack, halvings
 from robustness.attacks.hopskipjump import HopSkipJump
 from robustness.attacks.square import Square
-from robustness.losses.loss_names import LOSSES, is_loss
+from robustness.losses.loss_names import LOSSES, is_loss, to_every_class
 from robustness.norms import NormName
 from runtime.errors import InvalidValue
 
@@ -19,7 +19,8 @@ class Settings:
     """What an attack is built from; None where its own default is meant, and what it has no use for is ignored.
 
     eps: the radius of the ball, in units of pixels in [0, 1]. steps: of each trajectory, or queries for each image of
-    an attack that only asks. restarts: trajectories for each image and goal.
+    an attack that only asks. restarts: trajectories for each image and goal. halve: of a loss that is climbed to every
+    class, only the trajectories with the largest loss go on to the end.
     """
 
     norm: NormName = "linf"
@@ -27,6 +28,7 @@ class Settings:
     steps: int | None = None
     step_size: float | None = None
     restarts: int = 1
+    halve: bool = False
 
 
 Factory = Callable[[Settings], Attack]
@@ -90,4 +92,5 @@ def make_attack(name: str, settings: Settings) -> Attack:
         )
     schedule = KINDS[kind].schedule(settings.norm, settings.eps, settings.steps or DEFAULT_STEPS, settings.step_size)
     restarts = settings.restarts if schedule.random_start else 1
-    return GradientAttack(kind, loss, schedule, restarts)
+    halve_at = halvings(schedule.steps) if settings.halve and to_every_class(loss) else ()
+    return GradientAttack(kind, loss, schedule, restarts, halve_at=halve_at)

@@ -59,7 +59,9 @@ class Step:
     def cost(self) -> float:
         """About, in gradients of all members for one image: for the progress bar."""
         steps = self.settings.steps or 40
-        goals = 10 if any(form in self.attack for form in ("joint", "targeted")) else 1
+        goals = 1.0
+        if any(form in self.attack for form in ("joint", "targeted")):
+            goals = 3.3 if self.settings.halve else 10
         if self.attack in (CLEAN, "square", "hopskipjump"):
             steps, goals = steps // 3, 1
         if self.attack.startswith(REFERENCE):

@@ -48,6 +48,11 @@ def is_loss(name: str) -> bool:
     return name in LOSSES or name.startswith(ALONE)
 
 
+def to_every_class(name: str) -> bool:
+    """Whether a loss of this name is climbed to each other class, and not just away from the label."""
+    return name.startswith(("targeted_", "joint_"))
+
+
 def make_loss(name: str, victim: Victim) -> MadeLoss:
     """The loss of this name for this victim. With the `average` vote, which has no coalitions, joint is targeted.
 
@@ -56,14 +61,14 @@ def make_loss(name: str, victim: Victim) -> MadeLoss:
     if name.startswith(ALONE):
         return MadeLoss(alone(_member(name, victim)), every_class=False)
     if name in ("cross_entropy", "targeted_cross_entropy"):
-        return MadeLoss(cross_entropy(victim.temperatures), name.startswith("targeted"))
+        return MadeLoss(cross_entropy(victim.temperatures), to_every_class(name))
     form, _, of = name.partition("_")
     if name not in LOSSES:
         raise InvalidValue(f"loss: expected one of {', '.join(LOSSES)}, got {name!r}")
     term, smoothness = TERMS[of]
     tie_breaker = victim.ensemble.tie_breaker
     if form != "joint" or tie_breaker is None or victim.ensemble.vote.rule == "average":
-        return MadeLoss(mean(term, victim.temperatures), form != "mean")
+        return MadeLoss(mean(term, victim.temperatures), to_every_class(name))
     groups = coalitions(victim.n_members, tie_breaker)
     return MadeLoss(joint(term, victim.temperatures, groups, smoothness), every_class=True)
 

@@ -17,7 +17,7 @@ from robustness.evaluation.findings import Findings
 from robustness.evaluation.journal import write_aside
 from robustness.evaluation.ledger import TOLERANCE, Ledger
 from robustness.evaluation.soundness import known, plant, shortest, zero_gradients
-from robustness.evaluation.suites import CHECK_IMAGES, ITERATIVE, MORE_STEPS, ONE_STEP, QUERIES, unit
+from robustness.evaluation.suites import CHECK_IMAGES, ITERATIVE, MORE_STEPS, ONE_STEP, QUERIES, VERSION, unit
 from robustness.evaluation.worker import judge
 from robustness.norms import NORMS
 from robustness.reporting import beside, tables
@@ -84,6 +84,7 @@ def assemble(findings: Findings, victim: Victim, confirmed: Share, sitting: Sitt
         failed_checks=failed,
         summary=_summary(findings, checks),
         suite=plan.suite,
+        suite_version=VERSION,
         norm=plan.norm,
         eps=plan.eps,
         seed=plan.seed,

@@ -222,6 +222,7 @@ class Report(Part):
     failed_checks: list[str]
     summary: list[str] = Field(description="Plain sentences: what was found, and what it does not say.")
     suite: str
+    suite_version: int = Field(1, description="Attacks and parameters of suites of the same version are the same.")
     norm: str
     eps: float
     seed: int

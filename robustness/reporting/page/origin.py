@@ -38,6 +38,7 @@ def origin(report: Report) -> Section:
         f"{'process' if run.workers == 1 else 'processes'}, {run.chunk} images at once)",
         "hardware": run.hardware,
         "ball": f"{ball_text(report.norm, report.eps)}, and {report.tolerance:.0e} for rounding",
+        "suite": f"{report.suite}, version {report.suite_version}",
         "seed": report.seed,
         "images": f"{images.n} of the {images.total:,} test images of {images.data_set}, drawn by the seed",
         "confirmed": f"{report.confirmed.count} of {report.confirmed.n} adversarial images, judged once more",

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -77,6 +78,19 @@ def test_joint_losses_bring_two_members_to_the_same_wrong_class(loss: str) -> No
     assert not make_attack("bim-mean_probability", settings).run(victim, GREY, CAT, seeded())
     assert make_attack(f"bim-{loss}", settings).run(victim, GREY, CAT, seeded())
     victim.close()
+
+
+def test_halved_it_asks_for_less_than_half_the_gradients_and_finds_the_same_class() -> None:
+    calls = []
+    for halve in (False, True):
+        victim = planted_victim()
+        settings = Settings("linf", 0.1, steps=60, step_size=0.01, halve=halve)
+        assert make_attack("bim-joint_margin", settings).run(victim, GREY, CAT, seeded())
+        victim.spent.gradient_calls = 0
+        assert not make_attack("bim-joint_margin", replace(settings, eps=1e-4)).run(victim, GREY, CAT, seeded())
+        calls.append(victim.spent.gradient_calls)
+        victim.close()
+    assert calls[1] < calls[0] / 2
 
 
 def test_a_sure_member_is_not_forgotten_for_a_doubtful_one() -> None:
@@ -198,6 +212,7 @@ def test_every_hyperparameter_is_told() -> None:
         "decay": 0.0,
         "restarts": 5,
         "most_classes": 9,
+        "halve_at": [],
     }
     assert (attack.name, attack.threat_model) == ("apgd-targeted_dlr", "white-box")
 

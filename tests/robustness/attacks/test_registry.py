@@ -46,5 +46,12 @@ def test_an_attack_that_does_not_exist_is_answered_with_those_that_do(name: str)
     assert str(refused.value).endswith(f"got {name!r}")
 
 
+@pytest.mark.parametrize("loss", ["joint_margin", "targeted_cross_entropy", "mean_margin", "alone:fp32"])
+def test_only_what_is_climbed_to_every_class_is_halved(loss: str) -> None:
+    parameters = make_attack(f"apgd-{loss}", Settings(steps=40, halve=True)).parameters()
+    assert parameters["halve_at"] == ([4, 8, 14] if loss in ("joint_margin", "targeted_cross_entropy") else [])
+    assert make_attack(f"apgd-{loss}", Settings(steps=40)).parameters()["halve_at"] == []
+
+
 def test_without_a_loss_it_is_the_joint_margin() -> None:
     assert make_attack("pgd", Settings()).name == "pgd-joint_margin"

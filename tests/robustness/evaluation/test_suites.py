@@ -1,5 +1,7 @@
 """Suites: what is in them, what a bundle without gradients is left with, and names that do not exist."""
 
+from dataclasses import replace
+
 import pytest
 
 from robustness.evaluation.steps import CLEAN, Step, build, described
@@ -35,6 +37,15 @@ def test_adaptive_has_every_kind_of_loss_each_member_alone_and_both_kinds_of_que
     assert {f"apgd-alone:{name}" for name in NAMES} <= on_vote
     assert {"square", "hopskipjump"} <= on_vote
     assert {step.on for step in steps} == {VOTE, *NAMES}
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_a_halved_attack_tells_when_and_costs_less(name: str) -> None:
+    steps = [step for step in suite(name) if step.settings.halve]
+    assert steps
+    for step in steps:
+        assert described(step)["parameters"]["halve_at"]
+        assert step.cost < replace(step, settings=replace(step.settings, halve=False)).cost / 2
 
 
 def test_the_papers_attacks_have_the_papers_parameters() -> None:
