@@ -1,6 +1,7 @@
 """Inference over REST, with Triton's client and by hand: what is answered is what the runtime says."""
 
 import base64
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -210,3 +211,22 @@ def test_pictures_among_others_that_are_none_are_named(both: Live, toy: ToyBundl
     response = both.http.post(INFER, content=body, headers=headers)
     assert response.status_code == 400
     assert protocol_problem(response)["error"].startswith("inputs[0], element 1: image: expected PNG, JPEG")
+
+
+def test_nothing_of_one_request_is_in_the_answer_to_another(
+    both: Live, toy: ToyBundle, expected: Prediction, levels: np.ndarray[Any, np.dtype[np.uint8]]
+) -> None:
+    """Requests that come together are predicted together: each of another size, id and selection of images."""
+    pixels = levels.astype(np.float32) / np.float32(255)
+
+    def one(number: int) -> None:
+        rows = [(7 * number + step) % len(pixels) for step in range(1 + number % 5)]
+        body, headers = fp32(pixels[rows], id=f"request {number}", outputs=[{"name": "member_probs"}])
+        answer = both.http.post(INFER, content=body, headers=headers).json()
+        assert answer["id"] == f"request {number}"
+        (probs,) = answer["outputs"]
+        assert probs["shape"] == [len(rows), 3, len(LABELS)]
+        np.testing.assert_allclose(probs["data"], expected.probs[:, rows].transpose(1, 0, 2).ravel(), atol=1e-6)
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(one, range(80)))
