@@ -144,6 +144,11 @@ def test_every_attack_shows_every_parameter(shown: Tag) -> None:
     assert said.count("step_size0.0123") == 4
 
 
+def test_what_ran_is_told_with_the_version_of_the_suite(shown: Tag) -> None:
+    assert "adaptive, version 1" in text_of(section(shown, "origin"))  # of reports that name none
+    assert "adaptive, version 2" in text_of(section(parsed(toy_report(LINEAR_MANIFEST, suite_version=2)), "origin"))
+
+
 def test_overhead_says_what_the_layers_say(shown: Tag) -> None:
     said = text_of(section(shown, "overhead"))
     assert "77.0% more bytes" in said and "stay fp32" in said and "12.5% fewer" in said and "0.84 ×" in said
