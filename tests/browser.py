@@ -54,7 +54,7 @@ class Visit:
             mouse.move(box["x"] + first[0] * box["width"], box["y"] + first[1] * box["height"])
             mouse.down()
             for x, y in others:
-                mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=4)
+                mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
             mouse.up()
 
     def sample(self, name: str) -> None:
