@@ -26,7 +26,9 @@ def unknown(environment: Mapping[str, str]) -> list[Finding]:
     for name in sorted(environment):
         if name.upper().startswith(PREFIX) and name.upper() not in known | OTHERS:
             near = difflib.get_close_matches(name.upper().removeprefix(PREFIX), _names(), 1)
-            advice = f"Did you mean {PREFIX}{near[0]}?" if near else "Unset it, or look it up in docs/reference/settings.md"
+            advice = (
+                f"Did you mean {PREFIX}{near[0]}?" if near else "Unset it, or look it up in docs/reference/settings.md"
+            )
             findings.append(warn("settings", f"{name} is no setting, and changes nothing", advice))
     return findings
 
