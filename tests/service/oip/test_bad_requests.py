@@ -158,6 +158,17 @@ PICTURES: Document = {"name": "image", "shape": [2], "datatype": "BYTES"}
         (PICTURES, 15, elements(b"a", b"b", b"c"), r"inputs\[0\]: expected 2 elements, got 5 bytes beyond them"),
         (PICTURES, 8, b"\xff\xff\xff\xff1234", r"element 0 says it has 4,294,967,295 bytes, 4 are left"),
     ],
+    ids=[
+        *(
+            "a byte short",
+            "a number more",
+            "bytes that nobody owns",
+            "more than there is",
+            "negative",
+            "beyond 64 bits",
+        ),
+        *("a boolean", "a word", "data too", "a picture short", "a picture more", "an endless picture"),
+    ],
 )
 def test_binary_sizes_that_do_not_add_up_are_refused(entry: Document, size: object, raw: bytes, says: str) -> None:
     head = str({}).encode() if size == 2**70 else None  # beyond what orjson writes
