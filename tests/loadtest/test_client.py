@@ -12,6 +12,7 @@ import pytest
 
 from loadtest.alarm import Alarm
 from loadtest.client import Glance, Plan, address_of, drive
+from loadtest.connection import Connection
 from loadtest.recording import PROBE, Recording
 from tests.loadtest.toy_server import Reply, Script, Toy, answer, toy
 
@@ -183,3 +184,28 @@ def test_an_alarm_rings_not_before_its_time_and_again_when_set_again() -> None:
             selector.select(alarm.set(delay))
             assert time.perf_counter() - begun >= delay
     alarm.close()
+
+
+def test_an_informational_answer_is_not_the_answer() -> None:
+    """Read on its own, by one connection turned by hand."""
+    outcomes: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener, DefaultSelector() as selector:
+        address = address_of(urlsplit(f"http://127.0.0.1:{listener.getsockname()[1]}"))
+        connection = Connection(address, selector, lambda _, outcome: outcomes.append(outcome))
+        connection.send(REQUEST)
+        with listener.accept()[0] as accepted:
+            turn(selector, connection)
+            assert accepted.recv(1000) == REQUEST
+            accepted.sendall(CONTINUE[:25])
+            turn(selector, connection)
+            assert outcomes == []
+            accepted.sendall(CONTINUE[25:])
+            turn(selector, connection)
+        assert outcomes == ["200"]
+        connection.close()
+
+
+def turn(selector: DefaultSelector, connection: Connection) -> None:
+    """Take in what has come."""
+    for _, events in selector.select(30):
+        connection.ready(events)
