@@ -21,7 +21,7 @@ _LENGTH = struct.Struct("!I")
 
 
 class Link:
-    """Questions and answers, several under way at a time. Both sides are processes of this program, so pickle will do."""
+    """Questions and answers, several under way at a time; pickled, as both sides are processes of this program."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handle: Handle) -> None:
         self._reader, self._writer, self._handle = reader, writer, handle
