@@ -20,15 +20,19 @@ from service.decoder import Decoder
 from service.errors import handle
 from service.logs import make_logger
 from service.metrics import Metrics
-from service.middleware import Edge
+from service.middleware import Edge, Handler
 from service.oip import routes as oip
+from service.oip.hot import find_infer
 from service.probe_process import ProbeProcess
 from service.scheduler import Scheduler
 from service.settings import Settings
 from service.state import State
 
-HOT = {predict.PATH: predict.predict}
-"""Routes that the edge answers itself, POST alone: nothing that is not needed between the socket and the handler."""
+
+def hot_route(path: str) -> Handler | None:
+    """The handler of a route that the edge answers itself, POST alone: nothing between it and the socket but that."""
+    return predict.predict if path == predict.PATH else find_infer(path)
+
 
 DESCRIPTION = """An ensemble of full- and low-precision networks that vote (EMPIR, ICLR 2020).
 
@@ -79,7 +83,7 @@ def create_app(
         app.include_router(router)
     for kind in (EmpirError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, handle)
-    app.add_middleware(Edge, settings=settings, metrics=metrics, log=logger, hot=HOT.get)
+    app.add_middleware(Edge, settings=settings, metrics=metrics, log=logger, hot=hot_route)
     app.openapi = openapi.complete(app.openapi)  # type: ignore[method-assign]
     return app
 

@@ -5,6 +5,7 @@ from inspect import getdoc
 from typing import Any
 
 from service import predict
+from service.oip import hot
 
 SEVEN = (
     "iVBORw0KGgoAAAANSUhEUgAAABwAAAAcCAAAAABXZoBIAAAAwUlEQVR42mNgGDaAEUKFpD77sfTFHeyS9xQYGBg+X4UKPuk6w8DA"
@@ -103,7 +104,8 @@ def complete(generate: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, A
 
     def generated() -> dict[str, Any]:
         document = generate()
-        document["paths"] = {predict.PATH: {"post": _PREDICT_OPERATION}, **document["paths"]}
+        hot_paths = {predict.PATH: {"post": _PREDICT_OPERATION}, hot.PATH: {"post": hot.OPERATION}}
+        document["paths"] = {**hot_paths, **document["paths"]}
         return document
 
     return generated

@@ -12,7 +12,6 @@ from service.errors import MalformedRequest, Unavailable
 from service.oip import description
 from service.oip.admin import check_key
 from service.oip.grpc_lifespan import grpc_lifespan
-from service.oip.infer import infer
 from service.oip.model import Model, all_models, find_model
 from service.state import State
 
@@ -74,20 +73,6 @@ async def config(request: Request) -> Response:
 async def statistics(request: Request) -> Response:
     """What a model has done, as Triton counts it."""
     return _json(_state(request).statistics.document([_model(request)]))
-
-
-@router.post(VERSION + "/infer", include_in_schema=False)
-@router.post(MODEL + "/infer")
-async def model_infer(request: Request) -> Response:
-    """Classify a batch of images.
-
-    The input `image` is FP32 [N, C, H, W] in [0, 1], UINT8 of that shape, or BYTES [N] of encoded pictures, as JSON or
-    as binary tensors. Request parameter `mode`: full or quorum.
-    """
-    name, version = _named(request)
-    body = await request.body()
-    body, headers = await infer(_state(request), name, version, request.headers, body, request.state.log)
-    return Response(body, headers=headers)
 
 
 @router.get("/repository/index", include_in_schema=False)
