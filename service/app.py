@@ -3,14 +3,15 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
-from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 
 from runtime.errors import EmpirError
@@ -23,10 +24,13 @@ from service.metrics import Metrics
 from service.middleware import Edge, Handler
 from service.oip import routes as oip
 from service.oip.hot import find_infer
+from service.oip.statistics import Statistics
 from service.probe_process import ProbeProcess
+from service.repository import Repository
 from service.scheduler import Scheduler
 from service.settings import Settings
 from service.state import State
+from service.worker import RemoteProbes, joined
 
 
 def hot_route(path: str) -> Handler | None:
@@ -44,37 +48,37 @@ def create_app(
     catalog: Catalog,
     log: structlog.typing.FilteringBoundLogger | None = None,
     seed: int | None = None,
+    parent: Path | None = None,
 ) -> FastAPI:
-    """The application over loaded bundles. `seed` fixes which quorum answers are audited."""
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    PlatformCollector(registry=registry)
-    metrics = Metrics(registry)
+    """The application over loaded bundles.
+
+    `seed` fixes which quorum answers are audited; `parent` is the socket of the process that this one is a worker of.
+    """
+    metrics = Metrics(CollectorRegistry())
     for served in catalog:
         metrics.announce(served.manifest)
     logger = log or make_logger(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        scheduler = Scheduler(settings, metrics, random.Random(seed))
-        state = State(
-            settings,
-            catalog,
-            scheduler,
-            Decoder(settings.max_pixels),
-            metrics,
-            ProbeProcess(settings.probe_queue),
-            ready=True,
-        )
-        app.state.empir = state
-        # After the start: the first prediction does not wait for it.
-        starting = asyncio.get_running_loop().create_task(state.probes.start())
-        yield
-        state.ready = False
-        starting.cancel()
-        state.probes.close()
-        scheduler.close()
-        catalog.close()
+        scheduler, decoder = Scheduler(settings, metrics, random.Random(seed)), Decoder(settings.max_pixels)
+        async with AsyncExitStack() as stack:
+            if parent is None:
+                probes, repository = ProbeProcess(settings.probe_queue), Repository(settings, catalog, metrics)
+                state = State(settings, catalog, scheduler, decoder, metrics, probes, repository, Statistics())
+            else:
+                worker = await stack.enter_async_context(joined(parent, settings, catalog, metrics))
+                remote, shared = RemoteProbes(worker.link), worker.repository
+                state = State(settings, catalog, scheduler, decoder, metrics, remote, shared, worker.statistics, worker)
+            app.state.empir, state.ready = state, True
+            # After the start: the first prediction does not wait for it.
+            starting = asyncio.get_running_loop().create_task(state.probes.start())
+            yield
+            state.ready = False
+            starting.cancel()
+            state.probes.close()
+            scheduler.close()
+            catalog.close()
 
     app = FastAPIOffline(
         title="EMPIR Serve", version=_version(), description=DESCRIPTION, lifespan=lifespan, redoc_url=None

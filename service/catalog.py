@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runtime.bundle import MANIFEST, bundle_folders, load_bundle
 from runtime.detection import Detector
-from runtime.ensemble import Ensemble
+from runtime.ensemble import Ensemble, usable_cores
 from runtime.errors import BundleError, UnknownBundle
 from runtime.manifest import Manifest, Member, Vote
 from runtime.member import Images
@@ -109,6 +109,9 @@ def load_served(folder: Path, settings: Settings) -> Served:
     bundle = load_bundle(folder)
     report = BundleReport.load(folder, bundle.manifest)
     ensemble = Ensemble.of_bundle(
-        bundle, member_deadline_ms=settings.member_deadline_ms, concurrency=settings.concurrency
+        bundle,
+        member_deadline_ms=settings.member_deadline_ms,
+        concurrency=settings.concurrency,
+        cores=max(1, usable_cores() // settings.workers),
     )
     return Served(bundle.manifest, folder, ensemble, report)

@@ -18,6 +18,7 @@ def main() -> None:
 @main.command()
 @click.option("--host", help="Address to listen on. [127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen on; 0 picks a free one. [8000]")
+@click.option("--workers", type=int, help="Processes that share the port and the cores. [1]")
 @click.option("--bundles", type=click.Path(path_type=Path), help="Folder of the bundles to serve. [bundles]")
 @click.option("--default", help="Bundle that answers when a request names none. [mnist-empir]")
 @click.option("--mode", help="How a vote is carried out by default: full or quorum. [full]")
@@ -32,12 +33,10 @@ def serve(**flags: Any) -> None:
     Examples:
       empir serve
       empir serve --port 9000 --bundles bundles --default mnist-empir
-      EMPIR_MODE=quorum empir serve
+      EMPIR_MODE=quorum empir serve --workers 2
     """
-    from service.server import serve as run
-
     try:
-        run(Settings(**{name: value for name, value in flags.items() if value is not None}))
+        _run(Settings(**{name: value for name, value in flags.items() if value is not None}))
     except ValidationError as error:
         first = error.errors()[0]
         name = first["loc"][0]
@@ -46,3 +45,14 @@ def serve(**flags: Any) -> None:
         ) from error
     except (EmpirError, OSError) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _run(settings: Settings) -> None:
+    if settings.workers > 1:
+        from service.workers import serve_with_workers
+
+        serve_with_workers(settings)
+    else:
+        from service.server import serve as serve_alone
+
+        serve_alone(settings)

@@ -3,12 +3,12 @@
 from typing import Any
 
 from fastapi import APIRouter, Request
-from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
 from service import reports
 from service.errors import Unavailable
+from service.exposition import exposition
 from service.state import State
 
 router = APIRouter()
@@ -49,7 +49,7 @@ async def bundles(request: Request) -> dict[str, Any]:
 @router.get("/metrics", tags=["health"], response_class=Response)
 async def metrics(request: Request) -> Response:
     """Prometheus metrics."""
-    return Response(generate_latest(_state(request).metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    return Response(exposition(_state(request).metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def _state(request: Request) -> State:

@@ -51,25 +51,61 @@ class Repository:
         where the folder has no such bundle, BundleRefused if something is wrong with it; the old one is then served on.
         """
         async with self._turn:
-            folder = self._folder(name)
             try:
-                loaded = await asyncio.to_thread(load_served, folder, self._settings)
-            except BundleError as error:
-                raise self._refusal(name, error) from error
-            return self._put(loaded)
+                loaded = await self.prepare(name)
+            except BundleRefused:
+                self._metrics.bundle_reloads.labels("failed").inc()
+                raise
+            self._metrics.bundle_reloads.labels("loaded").inc()
+            return self.put(loaded, self.next_generation(loaded))
 
     async def unload(self, name: str) -> None:
         """Serve the bundle `name` no longer. Raises UnknownModel if it is not served, Conflict for the default one."""
         async with self._turn:
-            if name not in self._catalog:
-                raise UnknownModel(f"model: expected a bundle that is loaded, got {name!r}")
-            if name == self._catalog.default:
-                raise Conflict(f"model: {name!r} is the default bundle, which requests that name none rely on")
-            served = self._catalog.get(name)
-            self._catalog.remove(name)
-            self._metrics.retire(served.manifest)
+            self.check_unload(name)
+            self.drop(name)
             self._metrics.bundle_reloads.labels("unloaded").inc()
-            self._reasons[name] = "unloaded"
+
+    async def prepare(self, name: str) -> Served:
+        """The bundle `name`, verified, loaded and warm, and not served yet. Raises as `load` does."""
+        folder = self._folder(name)
+        try:
+            return await asyncio.to_thread(load_served, folder, self._settings)
+        except BundleError as error:
+            # Everybody may read the index; where the bundles are on this machine is nobody's business.
+            self._reasons[name] = str(error).replace(f"{self._settings.bundles}/", "")
+            raise BundleRefused(self._reasons[name]) from error
+
+    def next_generation(self, loaded: Served) -> int:
+        """The number of a bundle that is about to be served: one more, unless it is the one that is served already."""
+        name, generation = loaded.manifest.name, self._generations.get(loaded.manifest.name, 0)
+        served = name in self._catalog and self._catalog.get(name).manifest == loaded.manifest
+        return generation if served else generation + 1
+
+    def put(self, loaded: Served, generation: int) -> Served:
+        """Serve a prepared bundle, in one step, instead of the one of its name if there is one."""
+        name = loaded.manifest.name
+        loaded = replace(loaded, generation=generation)
+        self._generations[name] = generation
+        if name in self._catalog:
+            self._metrics.retire(self._catalog.get(name).manifest)
+        self._catalog.put(loaded)
+        self._metrics.announce(loaded.manifest)
+        self._reasons.pop(name, None)
+        return loaded
+
+    def check_unload(self, name: str) -> None:
+        """Raise UnknownModel if a bundle is not served, Conflict if it is the default one."""
+        if name not in self._catalog:
+            raise UnknownModel(f"model: expected a bundle that is loaded, got {name!r}")
+        if name == self._catalog.default:
+            raise Conflict(f"model: {name!r} is the default bundle, which requests that name none rely on")
+
+    def drop(self, name: str) -> None:
+        """Serve a bundle no longer."""
+        self._metrics.retire(self._catalog.get(name).manifest)
+        self._catalog.remove(name)
+        self._reasons[name] = "unloaded"
 
     def _folder(self, name: str) -> Path:
         folder = self._settings.bundles / name
@@ -78,24 +114,3 @@ class Repository:
             hint = "; members come with their bundle" if ":" in name else ""
             raise UnknownModel(f"model: expected a bundle in the server's folder, got {name!r}{hint}")
         return folder
-
-    def _refusal(self, name: str, error: BundleError) -> BundleRefused:
-        self._metrics.bundle_reloads.labels("failed").inc()
-        # Everybody may read the index; where the bundles are on this machine is nobody's business.
-        self._reasons[name] = str(error).replace(f"{self._settings.bundles}/", "")
-        return BundleRefused(self._reasons[name])
-
-    def _put(self, loaded: Served) -> Served:
-        name, generation = loaded.manifest.name, self._generations.get(loaded.manifest.name, 0)
-        old = self._catalog.get(name) if name in self._catalog else None
-        if old is None or old.manifest != loaded.manifest:
-            generation += 1
-        self._generations[name] = generation
-        loaded = replace(loaded, generation=generation)
-        if old is not None:
-            self._metrics.retire(old.manifest)
-        self._catalog.put(loaded)
-        self._metrics.announce(loaded.manifest)
-        self._metrics.bundle_reloads.labels("loaded").inc()
-        self._reasons.pop(name, None)
-        return loaded

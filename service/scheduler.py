@@ -79,7 +79,7 @@ class Scheduler:
 
     def __init__(self, settings: Settings, metrics: Metrics, chance: random.Random) -> None:
         self._settings, self._metrics, self._chance = settings, metrics, chance
-        self._cores = usable_cores()
+        self._cores = max(1, usable_cores() // settings.workers)
         self._threads = ThreadPoolExecutor(self._cores, thread_name_prefix="predict")
         self._waiting: deque[Waiting] = deque()
         self._busy = 0

@@ -24,7 +24,7 @@ SAMPLE = Path(__file__).parent.parent / "samples" / "7.png"
 def serve(settings: Settings) -> None:
     """Load, listen, and serve until a signal ends it. Raises EmpirError or OSError before anything listens."""
     require_grpc(settings)
-    listener = _listen(settings.host, settings.port)
+    listener = listen(settings.host, settings.port)
     with listener:
         log = make_logger(settings)
         adopt(log)
@@ -45,7 +45,8 @@ def configure(app: FastAPI, settings: Settings) -> uvicorn.Config:
     )
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises OSError, naming host and port, where that cannot be."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -82,10 +83,11 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            click.echo(_greeting(*self._listener.getsockname()[:2]))
+            click.echo(greeting(*self._listener.getsockname()[:2]))
 
 
-def _greeting(host: str, port: int) -> str:
+def greeting(host: str, port: int) -> str:
+    """What a person wants to know once the server answers: where, and what to type."""
     here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     url = f"http://{f'[{here}]' if ':' in here else here}:{port}"
     lines = [f"EMPIR Serve answers on {url} (try it by hand: {url}/docs)"]

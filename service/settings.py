@@ -19,6 +19,8 @@ class Settings(BaseSettings):
     """Address to listen on. Without a proxy that checks keys, leave it on this machine."""
     port: int = Field(8000, ge=0, le=65535)
     """Port to listen on; 0 picks a free one."""
+    workers: int = Field(1, ge=1, le=64)
+    """Processes that share the port, each with its share of the cores and its own copy of the bundles."""
     bundles: Path = Path("bundles")
     """Folder whose subfolders are the bundles to serve."""
     default: str = "mnist-empir"

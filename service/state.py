@@ -1,6 +1,6 @@
 """What handlers find in `app.state.empir`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from service.catalog import Catalog
 from service.decoder import Decoder
@@ -10,6 +10,7 @@ from service.probe_process import ProbeProcess
 from service.repository import Repository
 from service.scheduler import Scheduler
 from service.settings import Settings
+from service.worker import RemoteProbes, Worker
 
 
 @dataclass
@@ -21,10 +22,13 @@ class State:
     scheduler: Scheduler
     decoder: Decoder
     metrics: Metrics
-    probes: ProbeProcess
+    probes: ProbeProcess | RemoteProbes
+    repository: Repository
+    statistics: Statistics
+    worker: Worker | None = None
+    """This process among several; None where it is the only one."""
     ready: bool = False
-    statistics: Statistics = field(default_factory=Statistics)
-    repository: Repository = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.repository = Repository(self.settings, self.catalog, self.metrics)
+    async def total_statistics(self) -> Statistics:
+        """What this server has done, all its workers together."""
+        return self.statistics if self.worker is None else await self.worker.total_statistics()

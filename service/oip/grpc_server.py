@@ -183,7 +183,7 @@ async def _config(state: State, message: Any, context: Context, log: dict[str, A
 
 async def _statistics(state: State, message: Any, context: Context, log: dict[str, Any]) -> Any:
     named = [find_model(state.catalog, message.name, message.version)] if message.name else all_models(state.catalog)
-    return ParseDict(state.statistics.document(named), messages.ModelStatisticsResponse())
+    return ParseDict((await state.total_statistics()).document(named), messages.ModelStatisticsResponse())
 
 
 async def _infer(state: State, message: Any, context: Context, log: dict[str, Any]) -> Any:

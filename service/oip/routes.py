@@ -42,7 +42,7 @@ async def ready(request: Request) -> Response:
 async def all_statistics(request: Request) -> Response:
     """What every model has done, as Triton counts it."""
     state = _state(request)
-    return _json(state.statistics.document(all_models(state.catalog)))
+    return _json((await state.total_statistics()).document(all_models(state.catalog)))
 
 
 @router.get(VERSION, include_in_schema=False)
@@ -72,7 +72,7 @@ async def config(request: Request) -> Response:
 @router.get(MODEL + "/stats")
 async def statistics(request: Request) -> Response:
     """What a model has done, as Triton counts it."""
-    return _json(_state(request).statistics.document([_model(request)]))
+    return _json((await _state(request).total_statistics()).document([_model(request)]))
 
 
 @router.get("/repository/index", include_in_schema=False)

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from service.oip.model import Model
@@ -42,7 +43,7 @@ class ModelStatistics:
     last_inference_ms: int = 0
     images: int = 0
     executions: int = 0
-    tallies: defaultdict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
+    tallies: defaultdict[str, Tally] = field(default_factory=partial(defaultdict, Tally))
     batches: dict[int, defaultdict[str, Tally]] = field(default_factory=dict)
 
     def succeeded(self, request: Counted, seconds: float) -> None:
@@ -55,6 +56,15 @@ class ModelStatistics:
         for stage, name in STAGES.items():
             self.tallies[name].add(request.stages[stage])
             batch[name].add(request.stages[stage])
+
+    def add(self, other: "ModelStatistics") -> None:
+        """Count what another process has counted."""
+        self.last_inference_ms = max(self.last_inference_ms, other.last_inference_ms)
+        self.images += other.images
+        self.executions += other.executions
+        _add(self.tallies, other.tallies)
+        for size, tallies in other.batches.items():
+            _add(self.batches.setdefault(size, defaultdict(Tally)), tallies)
 
     def document(self, model: Model) -> dict[str, Any]:
         """As Triton says it."""
@@ -91,6 +101,11 @@ class Statistics:
             raise
         statistics.succeeded(request, time.perf_counter() - start)
 
+    def add(self, other: "Statistics") -> None:
+        """Count what another process has counted."""
+        for key, statistics in other._of.items():
+            self._of[key].add(statistics)
+
     def document(self, models: Iterable[Model]) -> dict[str, Any]:
         """The answer to a request for statistics."""
         return {"model_stats": [self._of[model.name, model.version].document(model) for model in models]}
@@ -98,3 +113,9 @@ class Statistics:
 
 def _tallied(tallies: defaultdict[str, Tally], names: Iterable[str]) -> dict[str, dict[str, int]]:
     return {name: {"count": tallies[name].count, "ns": tallies[name].ns} for name in names}
+
+
+def _add(tallies: defaultdict[str, Tally], others: defaultdict[str, Tally]) -> None:
+    for name, other in others.items():
+        tallies[name].count += other.count
+        tallies[name].ns += other.ns

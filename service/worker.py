@@ -1,0 +1,176 @@
+"""One of several worker processes: what it asks of their parent, and what the parent asks of it."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runtime.errors import EmpirError
+from service.catalog import Catalog, Served
+from service.errors import BundleRefused
+from service.link import Link
+from service.metrics import Metrics
+from service.oip.statistics import Statistics
+from service.repository import Repository
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from robustness.probe_report import ProbeReport
+    from service.probe_process import Job
+
+Generations = dict[str, tuple[str, int]]
+"""Version and generation, by name, of every bundle that is served."""
+
+
+class RemoteProbes:
+    """The parent's one probe process, as a worker sees it."""
+
+    pid = None
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def start(self) -> None:
+        """The parent starts it."""
+
+    async def run(self, job: "Job") -> "ProbeReport":
+        """The report on one job; raises as the probe process does."""
+        report: ProbeReport = await self._link.ask("probe", job)
+        return report
+
+    def close(self) -> None:
+        """The parent ends it."""
+
+
+class SharedRepository(Repository):
+    """A repository whose changes are made by all workers together, or by none."""
+
+    def __init__(self, settings: Settings, catalog: Catalog, metrics: Metrics, link: Link) -> None:
+        super().__init__(settings, catalog, metrics)
+        self._link = link
+
+    async def load(self, name: str) -> Served:
+        """As a repository's, once every worker serves it. Raises what the first worker that refuses does."""
+        try:
+            await self._link.ask("load", name)
+        except BundleRefused:
+            self._metrics.bundle_reloads.labels("failed").inc()
+            raise
+        self._metrics.bundle_reloads.labels("loaded").inc()
+        return self._catalog.get(name)
+
+    async def unload(self, name: str) -> None:
+        """As a repository's, once no worker serves it any more."""
+        self.check_unload(name)
+        await self._link.ask("unload", name)
+        self._metrics.bundle_reloads.labels("unloaded").inc()
+
+    @property
+    def generations(self) -> Generations:
+        """What this worker serves."""
+        return {each.manifest.name: (each.manifest.version, each.generation) for each in self._catalog}
+
+    def adopt(self, generations: Generations) -> None:
+        """Serve what the others serve: without what they have unloaded, and under their generations."""
+        for served in list(self._catalog):
+            name = served.manifest.name
+            if name in generations:
+                self.put(served, generations[name][1])
+            else:
+                self.drop(name)
+
+
+@dataclass
+class Worker:
+    """This process among the workers, while it serves."""
+
+    link: Link
+    repository: SharedRepository
+    statistics: Statistics
+
+    def __post_init__(self) -> None:
+        self._prepared: dict[str, Served] = {}
+
+    async def answer(self, what: str, *arguments: Any) -> Any:
+        """What the parent asks."""
+        match what, *arguments:
+            case "prepare", name:
+                self._prepared[name] = prepared = await self.repository.prepare(name)
+                return prepared.manifest.version, self.repository.next_generation(prepared)
+            case "commit", name, generation:
+                self.repository.put(self._prepared.pop(name), generation)
+            case "abort", name:
+                self._prepared.pop(name, None)
+            case "drop", name:
+                self.repository.drop(name)
+            case "statistics", *_:
+                return self.statistics
+        return None
+
+    async def total_statistics(self) -> Statistics:
+        """What all workers have done."""
+        total = Statistics()
+        for statistics in await self.link.ask("statistics"):
+            total.add(statistics)
+        return total
+
+
+@asynccontextmanager
+async def joined(path: Path, settings: Settings, catalog: Catalog, metrics: Metrics) -> AsyncIterator[Worker]:
+    """This process as a worker of the parent that listens at `path`, until the block ends; it ends with its parent."""
+    workers: list[Worker] = []
+
+    async def answer(what: str, *arguments: Any) -> Any:
+        return await workers[0].answer(what, *arguments)
+
+    link = await Link.connect(path, answer)
+    workers.append(Worker(link, SharedRepository(settings, catalog, metrics, link), Statistics()))
+    workers[0].repository.adopt(await link.ask("hello", os.getpid(), workers[0].repository.generations))
+    orphaned = asyncio.create_task(_end_with(link))
+    try:
+        yield workers[0]
+    finally:
+        orphaned.cancel()
+        link.close()
+
+
+async def _end_with(link: Link) -> None:
+    await link.closed()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def work(settings: Settings, listener: socket.socket, path: Path) -> None:
+    """A worker's life, from its start in a process of its own: load, join the parent, serve until SIGTERM."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says when to end
+    import uvicorn
+
+    from service.app import create_app
+    from service.logs import adopt, make_logger
+    from service.server import configure, drain
+
+    class Server(uvicorn.Server):
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            signal.signal(signal.SIGTERM, self._end)
+            yield
+
+        def _end(self, *_: object) -> None:
+            drain(self.config.app)
+            self.should_exit = True
+
+    log = make_logger(settings)
+    adopt(log)
+    try:
+        app = create_app(settings, Catalog.load(settings), log, parent=path)
+        Server(configure(app, settings)).run(sockets=[listener])
+    except EmpirError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,229 @@
+"""Several worker processes behind one port: their parent starts them, lets them change together, and ends them."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+
+import click
+import structlog
+from prometheus_client import multiprocess
+
+from runtime.errors import EmpirError
+from service.errors import Conflict, Unavailable
+from service.link import Link
+from service.logs import make_logger
+from service.oip.grpc_lifespan import require_grpc
+from service.probe_process import ProbeProcess
+from service.server import DRAIN_S, greeting, listen
+from service.settings import Settings
+from service.worker import Generations, work
+
+METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+LONGEST_PAUSE_S = 30.0
+"""Between the starts of a worker that keeps dying."""
+
+
+def serve_with_workers(settings: Settings) -> None:
+    """Serve with `settings.workers` processes until a signal ends it. Raises OSError, or EmpirError for what is wrong
+    with the settings; what is wrong with a bundle its first worker says itself."""
+    require_grpc(settings)
+    if settings.grpc_port == 0:
+        raise EmpirError("--grpc-port: expected a port that the workers can share, got 0; or start one worker")
+    with listen(settings.host, settings.port) as listener, _folder() as folder:
+        failed = asyncio.run(Parent(settings, listener, folder, make_logger(settings)).run())
+    if failed:
+        sys.exit(1)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder that only this user may enter, for the socket and the workers' metrics."""
+    with tempfile.TemporaryDirectory(prefix="empir-") as name:
+        metrics = Path(name) / "metrics"
+        metrics.mkdir()
+        os.environ[METRICS_VARIABLE] = str(metrics)  # the workers inherit it, and prometheus_client obeys it
+        try:
+            yield Path(name)
+        finally:
+            del os.environ[METRICS_VARIABLE]
+
+
+class Parent:
+    """The parent: owner of the port, of the one probe process, and of which bundles are served in which version."""
+
+    def __init__(
+        self, settings: Settings, listener: socket.socket, folder: Path, log: structlog.typing.FilteringBoundLogger
+    ) -> None:
+        self._settings, self._listener, self._log = settings, listener, log
+        self._folder = folder
+        self._probes = ProbeProcess(settings.probe_queue)
+        self._links: dict[int, Link] = {}
+        self._processes: set[SpawnProcess] = set()
+        self._generations: Generations = {}
+        self._turn = asyncio.Lock()
+        self._joined = asyncio.Condition()
+        self._ending = asyncio.Event()
+        self._failed = False
+
+    async def run(self) -> bool:
+        """Serve until a signal comes; whether a worker could not even start."""
+        loop = asyncio.get_running_loop()
+        for sent in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(sent, self._ending.set)
+        server = await asyncio.start_unix_server(self._accept, self._socket)
+        keepers = [asyncio.create_task(self._keep())]  # the first alone: what is wrong with a bundle is said once
+        await self._until_joined(1)
+        keepers += [asyncio.create_task(self._keep()) for _ in range(self._settings.workers - 1)]
+        await self._until_joined(self._settings.workers)
+        if not self._ending.is_set():
+            click.echo(greeting(*self._listener.getsockname()[:2]))
+            starting = asyncio.create_task(self._probes.start())
+            await self._ending.wait()
+            starting.cancel()
+        self._probes.close()
+        for process in self._processes:
+            process.terminate()
+        await asyncio.gather(*keepers)
+        server.close()
+        return self._failed
+
+    @property
+    def _socket(self) -> Path:
+        return self._folder / "link"
+
+    async def _until_joined(self, count: int) -> None:
+        ending = asyncio.create_task(self._ending.wait())
+        async with self._joined:
+            joined = asyncio.create_task(self._joined.wait_for(lambda: len(self._links) >= count))
+        await asyncio.wait({joined, ending}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (joined, ending):
+            task.cancel()
+
+    async def _keep(self) -> None:
+        """Keep one worker running: another follows one that dies, after a pause that grows if they keep dying."""
+        pause = 0.0
+        while not self._ending.is_set():
+            started = time.monotonic()
+            process = multiprocessing.get_context("spawn").Process(
+                target=work, args=(self._settings, self._listener, self._socket), name="empir-worker", daemon=True
+            )
+            process.start()
+            self._processes.add(process)
+            await self._ended(process)
+            self._processes.discard(process)
+            multiprocess.mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
+            if self._ending.is_set():
+                return
+            if not self._generations:  # nothing has ever worked: it has said why
+                self._failed = True
+                self._ending.set()
+                return
+            lived = time.monotonic() - started
+            pause = 0.0 if lived > LONGEST_PAUSE_S else min(LONGEST_PAUSE_S, max(0.5, 2 * pause))
+            self._log.error("worker ended", pid=process.pid, exitcode=process.exitcode, seconds=round(lived, 1))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), pause)
+
+    async def _ended(self, process: SpawnProcess) -> None:
+        """Return when a process is gone; once all is ending it has the time to drain, and no more."""
+        loop, gone = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(process.sentinel, gone.set)
+        try:
+            ending = asyncio.create_task(self._ending.wait())
+            waiting = asyncio.create_task(gone.wait())
+            await asyncio.wait({waiting, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not gone.is_set():
+                await asyncio.wait({waiting}, timeout=DRAIN_S + 5)
+            for task in (waiting, ending):
+                task.cancel()
+        finally:
+            loop.remove_reader(process.sentinel)
+        if not gone.is_set():
+            process.kill()
+        await asyncio.to_thread(process.join)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        pid = 0
+
+        async def answer(what: str, *arguments: Any) -> Any:
+            nonlocal pid
+            if what == "hello":
+                pid = arguments[0]
+                return await self._welcome(link, *arguments)
+            return await self._answer(what, *arguments)
+
+        link = Link(reader, writer, answer)
+        await link.closed()
+        self._links.pop(pid, None)
+
+    async def _welcome(self, link: Link, pid: int, theirs: Generations) -> Generations:
+        """A worker that has started: it serves what the others do. The first says what that is."""
+        async with self._turn:
+            if not self._generations:
+                self._generations = theirs
+            self._links[pid] = link
+        async with self._joined:
+            self._joined.notify_all()
+        newer = [n for n, (version, _) in theirs.items() if self._generations.get(n, (version, 0))[0] != version]
+        for name in newer:  # a file was changed without a word; there must be no two versions of one bundle
+            asyncio.get_running_loop().create_task(self._load_anew(name))
+        return self._generations
+
+    async def _load_anew(self, name: str) -> None:
+        try:
+            await self._load(name)
+        except EmpirError as error:
+            self._log.error("a worker serves another version", bundle=name, reason=str(error))
+
+    async def _answer(self, what: str, *arguments: Any) -> Any:
+        """What a worker asks."""
+        match what, *arguments:
+            case "probe", job:
+                return await self._probes.run(job)
+            case "load", name:
+                return await self._load(name)
+            case "unload", name:
+                return await self._unload(name)
+            case "statistics", *_:
+                return await self._ask_all("statistics")
+        raise RuntimeError(f"a worker asks for {what}, which is nothing")
+
+    async def _load(self, name: str) -> None:
+        """Every worker prepares it, and then every worker serves it; or none does, and the first reason is raised."""
+        async with self._turn:
+            prepared = await self._ask_all("prepare", name, tolerate=True)
+            errors = [each for each in prepared if isinstance(each, BaseException)]
+            if not errors and len({version for version, _ in prepared}) == 1:
+                version, generation = prepared[0][0], max(number for _, number in prepared)
+                await self._ask_all("commit", name, generation)
+                self._generations[name] = (version, generation)
+                return
+            await self._ask_all("abort", name, tolerate=True)
+            raise errors[0] if errors else Conflict(f"{name}: its files changed while they were read; load it again")
+
+    async def _unload(self, name: str) -> None:
+        async with self._turn:
+            await self._ask_all("drop", name)
+            self._generations.pop(name, None)
+
+    async def _ask_all(self, what: str, *arguments: Any, tolerate: bool = False) -> list[Any]:
+        """Every worker's answer; one that dies meanwhile is left out, as its successor begins with what is decided."""
+        links = list(self._links.values())
+        answers = await asyncio.gather(*[link.ask(what, *arguments) for link in links], return_exceptions=True)
+        there = [answer for answer in answers if not isinstance(answer, Unavailable)]
+        if not there:
+            raise Unavailable("no worker answers; try again")
+        for answer in there:
+            if isinstance(answer, BaseException) and not tolerate:
+                raise answer
+        return there
