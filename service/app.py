@@ -21,7 +21,7 @@ from service.decoder import Decoder
 from service.errors import handle
 from service.logs import make_logger
 from service.metrics import Metrics
-from service.middleware import Edge, Handler
+from service.middleware import Edge, HotRoute
 from service.oip import routes as oip
 from service.oip.hot import find_infer
 from service.oip.statistics import Statistics
@@ -32,10 +32,12 @@ from service.settings import Settings
 from service.state import State
 from service.worker import RemoteProbes, joined
 
+PREDICT = HotRoute(predict.PATH, predict.predict)
 
-def hot_route(path: str) -> Handler | None:
-    """The handler of a route that the edge answers itself, POST alone: nothing between it and the socket but that."""
-    return predict.predict if path == predict.PATH else find_infer(path)
+
+def hot_route(path: str) -> HotRoute | None:
+    """The hot route of a path; None for those that the application routes."""
+    return PREDICT if path == predict.PATH else find_infer(path)
 
 
 DESCRIPTION = """An ensemble of full- and low-precision networks that vote (EMPIR, ICLR 2020).

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 import structlog
 from prometheus_client import Histogram
@@ -17,9 +18,16 @@ from service.settings import Settings
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 CLIENT_LEFT = 499
 
-Handler = Callable[[Exchange], Awaitable[None]]
-HotRoutes = Callable[[str], Handler | None]
-"""The handler of POST to a path, for those that answer at once and spare each request the application's routing."""
+
+class HotRoute(NamedTuple):
+    """POST to a path that the edge answers itself: there is nothing between the socket and the handler but the edge."""
+
+    pattern: str
+    """Of the path; a metric's label."""
+    handle: Callable[[Exchange], Awaitable[None]]
+
+
+HotRoutes = Callable[[str], HotRoute | None]
 
 
 class Edge:
@@ -44,14 +52,14 @@ class Edge:
         exchange = Exchange(scope, receive, send, self._settings)
         try:
             exchange.check_head()
-            handler = self._hot(scope["path"])
-            if handler is None:
+            hot = self._hot(scope["path"])
+            if hot is None:
                 await self._app(scope, exchange.receive, exchange.send)
-            elif scope["method"] == "POST":
-                await handler(exchange)
             else:
-                exchange.route = scope["path"]
-                raise HTTPException(405, "Method Not Allowed", {"Allow": "POST"})
+                exchange.route = hot.pattern
+                if scope["method"] != "POST":
+                    raise HTTPException(405, "Method Not Allowed", {"Allow": "POST"})
+                await hot.handle(exchange)
         except ClientDisconnect:
             exchange.status = exchange.status or CLIENT_LEFT
         except Exception as error:

@@ -27,7 +27,6 @@ async def predict(exchange: Exchange) -> None:
     that a quorum skipped.
     """
     start = time.perf_counter()
-    exchange.route = PATH
     state: State = exchange.scope["app"].state.empir
     query = exchange.query
     refuse_unknown_query(query, ("mode", "bundle"))
@@ -52,7 +51,7 @@ async def predict(exchange: Exchange) -> None:
     document["latency_ms"]["total"] = milliseconds(time.perf_counter() - start)
     document["bundle"] = {"name": served.manifest.name, "version": served.manifest.version}
     document["request_id"] = exchange.request_id
-    await exchange.respond(orjson.dumps(document), headers=((b"server-timing", server_timing(stages)),))
+    await exchange.respond(orjson.dumps(document), headers=((b"server-timing", server_timing(stages).encode()),))
 
 
 def parse_mode(value: object) -> Mode:
@@ -73,9 +72,9 @@ def stages_of(placed: Placed, decode: float) -> dict[str, float]:
     }
 
 
-def server_timing(stages: dict[str, float]) -> bytes:
+def server_timing(stages: dict[str, float]) -> str:
     """The header that browsers show (W3C Server Timing): the stages, in milliseconds."""
-    return ", ".join([f"{name};dur={1000 * seconds:.3f}" for name, seconds in stages.items()]).encode()
+    return ", ".join([f"{name};dur={1000 * seconds:.3f}" for name, seconds in stages.items()])
 
 
 def _logged(served: Served, judged: Judged, image: int) -> dict[str, Any]:

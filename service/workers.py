@@ -102,11 +102,15 @@ class Parent:
         return self._folder / "link"
 
     async def _until_joined(self, count: int) -> None:
-        ending = asyncio.create_task(self._ending.wait())
-        async with self._joined:
-            joined = asyncio.create_task(self._joined.wait_for(lambda: len(self._links) >= count))
-        await asyncio.wait({joined, ending}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (joined, ending):
+        """Return when so many workers serve, or all is ending."""
+
+        async def joined() -> None:
+            async with self._joined:
+                await self._joined.wait_for(lambda: len(self._links) >= count)
+
+        waits = [asyncio.create_task(joined()), asyncio.create_task(self._ending.wait())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for task in waits:
             task.cancel()
 
     async def _keep(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from starlette.datastructures import Headers
 
 from service.exchange import Exchange
+from service.middleware import HotRoute
 from service.oip.infer import infer
 from service.state import State
 
@@ -15,10 +16,10 @@ PATH = "/v2/models/{name}/infer"
 _PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
 
 
-def find_infer(path: str) -> "partial[Any] | None":
-    """The handler of a path that infers; None for any other."""
+def find_infer(path: str) -> HotRoute | None:
+    """The route of a path that infers; None for any other."""
     found = _PATH.fullmatch(path) if path.endswith("/infer") else None
-    return None if found is None else partial(model_infer, name=found[1], version=found[2])
+    return None if found is None else HotRoute(PATH, partial(model_infer, name=found[1], version=found[2]))
 
 
 async def model_infer(exchange: Exchange, name: str, version: str | None) -> None:
@@ -27,7 +28,6 @@ async def model_infer(exchange: Exchange, name: str, version: str | None) -> Non
     The input `image` is FP32 [N, C, H, W] in [0, 1], UINT8 of that shape, or BYTES [N] of encoded pictures, as JSON or
     as binary tensors. Request parameter `mode`: full or quorum.
     """
-    exchange.route = PATH
     state: State = exchange.scope["app"].state.empir
     headers = Headers(scope=exchange.scope)
     body = await exchange.body()

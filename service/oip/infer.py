@@ -17,7 +17,7 @@ from service.oip.model import Model, find_model
 from service.oip.request import HEAD_LENGTH, InferRequest, read_request
 from service.oip.response import Headers, InferResponse, write_response
 from service.oip.statistics import Counted
-from service.predict import stages_of
+from service.predict import server_timing, stages_of
 from service.state import State
 
 
@@ -40,7 +40,9 @@ async def infer(
         if (encoding := headers.get("content-encoding", "identity")) != "identity":
             raise MalformedRequest(f"Content-Encoding: expected none, got {encoding[:32]!r}; send the body as it is")
         request = read_request(model, body, headers.get(HEAD_LENGTH), state.settings.max_batch)
-        return write_response(await respond(state, model, request, counted, log, left))
+        answer, described = write_response(await respond(state, model, request, counted, log, left))
+        described["server-timing"] = server_timing(counted.stages)
+        return answer, described
 
 
 async def respond(
