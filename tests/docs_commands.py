@@ -78,7 +78,7 @@ def substituted(blocks: Sequence[Block], instead: Mapping[str, str]) -> list[Blo
     ]
 
 
-def run_blocks(blocks: Sequence[Block], folder: Path, variables: Mapping[str, str], timeout_s: float = 120) -> None:
+def run_blocks(blocks: Sequence[Block], folder: Path, variables: Mapping[str, str], timeout_s: float = 600) -> None:
     """Run the commands of `blocks` in `folder`, with `empir` being this checkout's. Raises Failure at the first that
     exits with another code than 0, or does not say its key words.
     """
