@@ -30,6 +30,7 @@ from service.repository import Repository
 from service.scheduler import Scheduler
 from service.settings import Settings
 from service.state import State
+from service.tracer import Tracer
 from service.worker import RemoteProbes, joined
 
 PREDICT = HotRoute(predict.PATH, predict.predict)
@@ -51,15 +52,17 @@ def create_app(
     log: structlog.typing.FilteringBoundLogger | None = None,
     seed: int | None = None,
     parent: Path | None = None,
+    tracer: Tracer | None = None,
 ) -> FastAPI:
     """The application over loaded bundles.
 
-    `seed` fixes which quorum answers are audited; `parent` is the socket of the process that this one is a worker of.
+    `seed` fixes which quorum answers are audited; `parent` is the socket of the process that this one is a worker of;
+    `tracer` is the settings' where none is given. Raises EmpirError if their packages are missing.
     """
     metrics = Metrics(CollectorRegistry())
     for served in catalog:
         metrics.announce(served.manifest)
-    logger = log or make_logger(settings)
+    logger, tracer = log or make_logger(settings), tracer or Tracer.of(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -81,6 +84,8 @@ def create_app(
             state.probes.close()
             scheduler.close()
             catalog.close()
+            if tracer is not None:
+                tracer.close()
 
     app = FastAPIOffline(
         title="EMPIR Serve", version=_version(), description=DESCRIPTION, lifespan=lifespan, redoc_url=None
@@ -89,7 +94,7 @@ def create_app(
         app.include_router(router)
     for kind in (EmpirError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, handle)
-    app.add_middleware(Edge, settings=settings, metrics=metrics, log=logger, hot=hot_route)
+    app.add_middleware(Edge, settings=settings, metrics=metrics, log=logger, hot=hot_route, tracer=tracer)
     app.openapi = openapi.complete(app.openapi)  # type: ignore[method-assign]
     return app
 

@@ -13,6 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from service.errors import BodyTooLarge, BodyTooSlow, MalformedRequest, answer_for, code_of
 from service.settings import Settings
+from service.trace import Span
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 LEFT = "empir.left"
@@ -34,6 +35,10 @@ class Exchange:
         self.route: str | None = None
         """The path's pattern, for metrics, where a hot route has answered."""
         self.log: dict[str, Any] = {}
+        self.traceparent = b""
+        """What the answer names as its span; empty without a trace."""
+        self.parts: list[Span] | None = None
+        """Where handlers put what took time; None where nobody traces."""
         given = self._raw_header(b"x-request-id")
         self.request_id = given.decode() if REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
         scope.setdefault("state", {}).update(request_id=self.request_id, log=self.log, exchange=self)
@@ -145,7 +150,11 @@ class Exchange:
 
     def _own_headers(self) -> Headers:
         own = [(b"x-request-id", self.request_id.encode())]
-        return [*own, (b"connection", b"close")] if self._close else own
+        if self.traceparent:
+            own.append((b"traceparent", self.traceparent))
+        if self._close:
+            own.append((b"connection", b"close"))
+        return own
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"body: expected at most {self._settings.max_body_bytes:,} bytes, got more")

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 from prometheus_client import Histogram
@@ -14,6 +14,11 @@ from service.errors import REFUSALS
 from service.exchange import Exchange
 from service.metrics import Metrics
 from service.settings import Settings
+from service.trace import TraceContext
+from service.tracer import Tracer, traceparent
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 CLIENT_LEFT = 499
@@ -40,8 +45,10 @@ class Edge:
         metrics: Metrics,
         log: structlog.typing.FilteringBoundLogger,
         hot: HotRoutes = lambda path: None,
+        tracer: Tracer | None = None,
     ) -> None:
-        self._app, self._settings, self._metrics, self._log, self._hot = app, settings, metrics, log, hot
+        self._app, self._settings, self._metrics, self._log = app, settings, metrics, log
+        self._hot, self._tracer = hot, tracer
         self._durations: dict[tuple[str, str, int], Histogram] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,6 +57,7 @@ class Edge:
             return
         start = time.perf_counter()
         exchange = Exchange(scope, receive, send, self._settings)
+        span = self._traced(exchange, start)
         try:
             exchange.check_head()
             hot = self._hot(scope["path"])
@@ -69,9 +77,31 @@ class Edge:
             if begun or exchange.code == "internal":
                 self._log.error("failed", request_id=exchange.request_id, exc_info=error)
         finally:
-            self._record(scope, exchange, time.perf_counter() - start)
+            end = time.perf_counter()
+            route, method = self._record(scope, exchange, end - start)
+            if self._tracer is not None and span is not None:
+                about: dict[str, str | int] = {
+                    "http.request.method": method,
+                    "http.route": route,
+                    "http.response.status_code": exchange.status or CLIENT_LEFT,
+                    "empir.request_id": exchange.request_id,
+                }
+                self._tracer.end(span, f"{method} {route}", end, about, exchange.parts or [])
 
-    def _record(self, scope: Scope, exchange: Exchange, seconds: float) -> None:
+    def _traced(self, exchange: Exchange, start: float) -> "Span | None":
+        """The request's span, where there is a tracer; its trace, the caller's if there is one, in log and answer."""
+        given = exchange.header(b"traceparent")
+        parent = TraceContext.parse(given) if given else None
+        if self._tracer is None:
+            if parent is not None:
+                exchange.traceparent, exchange.log["trace_id"] = given.encode(), parent.trace_id
+            return None
+        span = self._tracer.begin(parent, start)
+        exchange.traceparent, exchange.parts = traceparent(span), []
+        exchange.log["trace_id"] = f"{span.get_span_context().trace_id:032x}"
+        return span
+
+    def _record(self, scope: Scope, exchange: Exchange, seconds: float) -> tuple[str, str]:
         route: str = exchange.route or getattr(scope.get("route"), "path", "other") or "other"
         method: str = scope["method"] if scope["method"] in METHODS else "other"
         status = exchange.status or CLIENT_LEFT
@@ -92,3 +122,4 @@ class Edge:
             ms=round(1000 * seconds, 2),
             **exchange.log,
         )
+        return route, method

@@ -7,6 +7,7 @@ import orjson
 
 from runtime.answer import answer, milliseconds
 from runtime.errors import InvalidValue
+from runtime.manifest import Manifest
 from runtime.prediction import Mode
 from runtime.vote import NO_VOTE
 from service.bodies import image_bytes, refuse_unknown_query
@@ -14,6 +15,7 @@ from service.catalog import Judged, Served
 from service.exchange import Exchange
 from service.scheduler import Placed
 from service.state import State
+from service.trace import Span
 
 PATH = "/predict"
 MODES: tuple[str, ...] = get_args(Mode)
@@ -38,6 +40,8 @@ async def predict(exchange: Exchange) -> None:
         image = await state.decoder.image(data, served.manifest.input)
         decoded = time.perf_counter()
         placed = await state.scheduler.predict(served, image, mode, exchange.left)
+    if exchange.parts is not None:
+        exchange.parts += parts_of(served.manifest, placed, decoding, decoded)
     metrics = state.metrics.of(served.manifest)
     stages = stages_of(placed, decoded - decoding)
     metrics.staged(stages)
@@ -70,6 +74,24 @@ def stages_of(placed: Placed, decode: float) -> dict[str, float]:
         "inference": prediction.inference_seconds,
         "vote": prediction.vote_seconds,
     }
+
+
+def parts_of(manifest: Manifest, placed: Placed, decoding: float, decoded: float) -> list[Span]:
+    """What took time in a prediction, for a trace: decoding, waiting, each member that was asked, the vote."""
+    prediction = placed.judged.prediction
+    spans = zip(manifest.members, prediction.spans, strict=True)
+    members = [
+        Span(f"member {member.name}", *span, {"empir.precision": str(member.precision)})
+        for member, span in spans
+        if span is not None
+    ]
+    voting = max((span.end for span in members), default=decoded)
+    return [
+        Span("decode", decoding, decoded),
+        Span("queue", decoded, decoded + placed.waited),
+        *members,
+        Span("vote", voting, voting + prediction.vote_seconds, {"empir.batch_size": len(prediction.verdict)}),
+    ]
 
 
 def server_timing(stages: dict[str, float]) -> str:

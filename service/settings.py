@@ -57,5 +57,7 @@ class Settings(BaseSettings):
     """Key that loading and unloading bundles asks for; without one nobody may."""
     grpc_port: int | None = Field(None, ge=0, le=65535)
     """Port of the Open Inference Protocol over gRPC; 0 picks a free one. None: no gRPC. Needs the extra `grpc`."""
+    otlp_endpoint: str | None = Field(None, pattern=r"^https?://[^/]+[^/]$")
+    """Where OpenTelemetry traces go (OTLP over HTTP), as http://127.0.0.1:4318; None: nowhere. Extra `tracing`."""
     log_format: Literal["auto", "json", "console"] = "auto"
     """Log lines on standard error: `json`, `console` for people, or `auto`, which goes by whether it is a terminal."""

@@ -19,6 +19,7 @@ from service.logs import make_logger
 from service.server import configure
 from service.settings import Settings
 from service.state import State
+from service.tracer import Tracer
 
 HANG_S = 30.0
 """A wait is this long only if something is broken."""
@@ -83,10 +84,10 @@ Start = Callable[..., Live]
 
 
 @contextmanager
-def live(settings: Settings, catalog: Catalog, port: int = 0) -> Iterator[Live]:
+def live(settings: Settings, catalog: Catalog, port: int = 0, tracer: Tracer | None = None) -> Iterator[Live]:
     """Serve the catalog until the block ends, on this port or on a free one."""
     lines = io.StringIO()
-    app = create_app(settings, catalog, make_logger(settings, lines), seed=0)
+    app = create_app(settings, catalog, make_logger(settings, lines), seed=0, tracer=tracer)
     with socket.create_server(("127.0.0.1", port)) as listener:
         server = uvicorn.Server(configure(app, settings))
         thread = threading.Thread(target=server.run, args=([listener],))

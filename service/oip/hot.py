@@ -31,7 +31,7 @@ async def model_infer(exchange: Exchange, name: str, version: str | None) -> Non
     state: State = exchange.scope["app"].state.empir
     headers = Headers(scope=exchange.scope)
     body = await exchange.body()
-    answer, described = await infer(state, name, version, headers, body, exchange.log, exchange.left)
+    answer, described = await infer(state, name, version, headers, body, exchange.log, exchange.left, exchange.parts)
     media_type = described.pop("content-type").encode()
     others = [(key.encode(), value.encode()) for key, value in described.items()]
     await exchange.respond(answer, media_type, others)

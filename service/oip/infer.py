@@ -17,8 +17,9 @@ from service.oip.model import Model, find_model
 from service.oip.request import HEAD_LENGTH, InferRequest, read_request
 from service.oip.response import Headers, InferResponse, write_response
 from service.oip.statistics import Counted
-from service.predict import server_timing, stages_of
+from service.predict import parts_of, server_timing, stages_of
 from service.state import State
+from service.trace import Span
 
 
 async def infer(
@@ -29,18 +30,19 @@ async def infer(
     body: bytes,
     log: dict[str, Any],
     left: Callable[[], bool] = lambda: False,
+    parts: list[Span] | None = None,
 ) -> tuple[bytes, Headers]:
     """The body and headers of the answer to a REST request; `headers` by lower-case name.
 
-    `log` is added to; `left` says whether the client has gone. Raises UnknownModel, MalformedRequest, InvalidValue,
-    ImageTooLarge, QueueFull, DeadlineExceeded or NoQuorum.
+    `log` and `parts`, a trace's, are added to; `left` says whether the client has gone. Raises UnknownModel,
+    MalformedRequest, InvalidValue, ImageTooLarge, QueueFull, DeadlineExceeded or NoQuorum.
     """
     model = find_model(state.catalog, name, version)
     with state.statistics.counting(model) as counted:
         if (encoding := headers.get("content-encoding", "identity")) != "identity":
             raise MalformedRequest(f"Content-Encoding: expected none, got {encoding[:32]!r}; send the body as it is")
         request = read_request(model, body, headers.get(HEAD_LENGTH), state.settings.max_batch)
-        answer, described = write_response(await respond(state, model, request, counted, log, left))
+        answer, described = write_response(await respond(state, model, request, counted, log, left, parts))
         described["server-timing"] = server_timing(counted.stages)
         return answer, described
 
@@ -52,6 +54,7 @@ async def respond(
     counted: Counted,
     log: dict[str, Any],
     left: Callable[[], bool] = lambda: False,
+    parts: list[Span] | None = None,
 ) -> InferResponse:
     """The answer to a request that is read already. Raises what `infer` raises once it has read one."""
     mode: Mode = "full" if model.member is not None else request.mode or state.settings.mode
@@ -61,6 +64,8 @@ async def respond(
         images = await _images(state, model, request.image)
         decoded = time.perf_counter()
         placed = await state.scheduler.predict(model.served, images, mode, left)
+    if parts is not None:
+        parts += parts_of(model.served.manifest, placed, start, decoded)
     prediction = placed.prediction
     counted.images, counted.leads = len(images), placed.first == 0
     counted.stages = stages_of(placed, decoded - start)

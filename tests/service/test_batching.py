@@ -56,7 +56,7 @@ callers = st.lists(
 
 
 def numbering_catalog() -> Catalog:
-    """Members that know every image's number; the first fails on some, the second gives a third of them another class."""
+    """Members that know every image's number; the first fails on one of them."""
     first = EYE.copy()
     first[NAN_AT] = np.nan
     members = [low(first), low(np.roll(EYE, 1, axis=1) * 0.5 + EYE, "b"), full(EYE)]

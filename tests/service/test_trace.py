@@ -1,0 +1,23 @@
+"""W3C trace context, of which nothing but valid headers is believed."""
+
+import pytest
+
+from service.trace import TraceContext
+
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+def test_a_valid_header_names_its_trace() -> None:
+    assert TraceContext.parse(f"00-{TRACE}-{SPAN}-01") == TraceContext(TRACE, SPAN, "01")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("", "00", f"00-{TRACE}-{SPAN}", f"ff-{TRACE}-{SPAN}-01", f" 00-{TRACE}-{SPAN}-01"),
+        *(f"00-{'0' * 32}-{SPAN}-01", f"00-{TRACE}-{'0' * 16}-01", f"00-{TRACE.upper()}-{SPAN}-01"),
+        f"00-{TRACE}-{SPAN}-01-more",
+    ],
+)
+def test_any_other_is_ignored(header: str) -> None:
+    assert TraceContext.parse(header) is None
