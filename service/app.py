@@ -92,9 +92,10 @@ def create_app(
     )
     for router in (probe.router, health.router, reports.router, home.router, oip.router):
         app.include_router(router)
-    for kind in (EmpirError, HTTPException, RequestValidationError):
+    for kind in (EmpirError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, handle)
-    app.add_middleware(Edge, settings=settings, metrics=metrics, log=logger, hot=hot_route, tracer=tracer)
+    # Around the application, not a middleware in it: hot routes go through nothing else.
+    app.state.edge = Edge(app, settings=settings, metrics=metrics, log=logger, hot=hot_route, tracer=tracer)
     app.openapi = openapi.complete(app.openapi)  # type: ignore[method-assign]
     return app
 

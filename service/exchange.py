@@ -6,8 +6,8 @@ import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import cached_property
 from typing import Any
+from urllib.parse import parse_qsl
 
-from starlette.datastructures import QueryParams
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive, Scope, Send
 
@@ -56,9 +56,10 @@ class Exchange:
         return code
 
     @cached_property
-    def query(self) -> QueryParams:
-        """The query's parameters."""
-        return QueryParams(self.scope["query_string"])
+    def query(self) -> dict[str, str]:
+        """The query's parameters; of one that is given twice the last value."""
+        text: bytes = self.scope["query_string"]
+        return dict(parse_qsl(text.decode("latin-1"), keep_blank_values=True)) if text else {}
 
     @property
     def left(self) -> Callable[[], bool]:

@@ -67,6 +67,7 @@ class Edge:
                 exchange.route = hot.pattern
                 if scope["method"] != "POST":
                     raise HTTPException(405, "Method Not Allowed", {"Allow": "POST"})
+                scope["app"] = self._app
                 await hot.handle(exchange)
         except ClientDisconnect:
             exchange.status = exchange.status or CLIENT_LEFT

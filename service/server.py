@@ -36,7 +36,8 @@ def serve(settings: Settings) -> None:
 def configure(app: FastAPI, settings: Settings) -> uvicorn.Config:
     """uvicorn as this project runs it: guarded, and silent where the application logs itself."""
     return uvicorn.Config(
-        app,
+        app.state.edge,
+        proxy_headers=False,  # nothing here asks who the client is
         http=guarded(settings.header_timeout_s),
         log_config=None,
         access_log=False,
