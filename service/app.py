@@ -19,6 +19,7 @@ from service import health, home, openapi, predict, probe, reports
 from service.catalog import Catalog
 from service.decoder import Decoder
 from service.errors import handle
+from service.ledger import Ledger
 from service.logs import make_logger
 from service.metrics import Metrics
 from service.middleware import Edge, HotRoute
@@ -53,33 +54,36 @@ def create_app(
     seed: int | None = None,
     parent: Path | None = None,
     tracer: Tracer | None = None,
+    ledger: Ledger | None = None,
 ) -> FastAPI:
     """The application over loaded bundles.
 
     `seed` fixes which quorum answers are audited; `parent` is the socket of the process that this one is a worker of;
-    `tracer` is the settings' where none is given. Raises EmpirError if their packages are missing.
+    `tracer` and `ledger` are the settings' where none is given. Raises EmpirError if their packages are missing.
     """
     metrics = Metrics(CollectorRegistry())
     for served in catalog:
         metrics.announce(served.manifest)
-    logger, tracer = log or make_logger(settings), tracer or Tracer.of(settings)
+    logger, tracer, ledger = log or make_logger(settings), tracer or Tracer.of(settings), ledger or Ledger()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        scheduler, decoder = Scheduler(settings, metrics, random.Random(seed)), Decoder(settings.max_pixels)
+        scheduler, decoder = Scheduler(settings, metrics, random.Random(seed), ledger), Decoder(settings.max_pixels)
         async with AsyncExitStack() as stack:
             if parent is None:
                 probes, repository = ProbeProcess(settings.probe_queue), Repository(settings, catalog, metrics)
-                state = State(settings, catalog, scheduler, decoder, metrics, probes, repository, Statistics())
+                state = State(settings, catalog, scheduler, decoder, metrics, probes, repository, Statistics(), ledger)
             else:
-                worker = await stack.enter_async_context(joined(parent, settings, catalog, metrics))
+                worker = await stack.enter_async_context(joined(parent, settings, catalog, metrics, ledger))
                 remote, shared = RemoteProbes(worker.link), worker.repository
-                state = State(settings, catalog, scheduler, decoder, metrics, remote, shared, worker.statistics, worker)
+                done = worker.statistics
+                state = State(settings, catalog, scheduler, decoder, metrics, remote, shared, done, ledger, worker)
             app.state.empir, state.ready = state, True
             # After the start: the first prediction does not wait for it.
             starting = asyncio.get_running_loop().create_task(state.probes.start())
             yield
             state.ready = False
+            ledger.flush()
             starting.cancel()
             state.probes.close()
             scheduler.close()
@@ -95,7 +99,7 @@ def create_app(
     for kind in (EmpirError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, handle)
     # Around the application, not a middleware in it: hot routes go through nothing else.
-    app.state.edge = Edge(app, settings=settings, metrics=metrics, log=logger, hot=hot_route, tracer=tracer)
+    app.state.edge = Edge(app, settings, metrics, logger, hot_route, tracer, ledger)
     app.openapi = openapi.complete(app.openapi)  # type: ignore[method-assign]
     return app
 

@@ -35,6 +35,8 @@ class Exchange:
         self.route: str | None = None
         """The path's pattern, for metrics, where a hot route has answered."""
         self.log: dict[str, Any] = {}
+        self.after: list[Callable[[], None]] = []
+        """What is to be counted and logged once the answer is given."""
         self.traceparent = b""
         """What the answer names as its span; empty without a trace."""
         self.parts: list[Span] | None = None

@@ -49,6 +49,7 @@ async def bundles(request: Request) -> dict[str, Any]:
 @router.get("/metrics", tags=["health"], response_class=Response)
 async def metrics(request: Request) -> Response:
     """Prometheus metrics."""
+    _state(request).ledger.flush()
     return Response(exposition(_state(request).metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
@@ -12,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import REFUSALS
 from service.exchange import Exchange
+from service.ledger import Ledger
 from service.metrics import Metrics
 from service.settings import Settings
 from service.trace import TraceContext
@@ -46,9 +48,10 @@ class Edge:
         log: structlog.typing.FilteringBoundLogger,
         hot: HotRoutes = lambda path: None,
         tracer: Tracer | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self._app, self._settings, self._metrics, self._log = app, settings, metrics, log
-        self._hot, self._tracer = hot, tracer
+        self._hot, self._tracer, self._ledger = hot, tracer, ledger or Ledger(1)
         self._durations: dict[tuple[str, str, int], Histogram] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,18 +79,10 @@ class Edge:
             if not begun:
                 await exchange.refuse(error)
             if begun or exchange.code == "internal":
+                self._ledger.flush()
                 self._log.error("failed", request_id=exchange.request_id, exc_info=error)
         finally:
-            end = time.perf_counter()
-            route, method = self._record(scope, exchange, end - start)
-            if self._tracer is not None and span is not None:
-                about: dict[str, str | int] = {
-                    "http.request.method": method,
-                    "http.route": route,
-                    "http.response.status_code": exchange.status or CLIENT_LEFT,
-                    "empir.request_id": exchange.request_id,
-                }
-                self._tracer.end(span, f"{method} {route}", end, about, exchange.parts or [])
+            self._ledger.note(partial(self._record, exchange, start, time.perf_counter(), span))
 
     def _traced(self, exchange: Exchange, start: float) -> "Span | None":
         """The request's span, where there is a tracer; its trace, the caller's if there is one, in log and answer."""
@@ -102,7 +97,10 @@ class Edge:
         exchange.log["trace_id"] = f"{span.get_span_context().trace_id:032x}"
         return span
 
-    def _record(self, scope: Scope, exchange: Exchange, seconds: float) -> tuple[str, str]:
+    def _record(self, exchange: Exchange, start: float, end: float, span: "Span | None") -> None:
+        for entry in exchange.after:
+            entry()
+        scope, seconds = exchange.scope, end - start
         route: str = exchange.route or getattr(scope.get("route"), "path", "other") or "other"
         method: str = scope["method"] if scope["method"] in METHODS else "other"
         status = exchange.status or CLIENT_LEFT
@@ -123,4 +121,11 @@ class Edge:
             ms=round(1000 * seconds, 2),
             **exchange.log,
         )
-        return route, method
+        if self._tracer is not None and span is not None:
+            about: dict[str, str | int] = {
+                "http.request.method": method,
+                "http.route": route,
+                "http.response.status_code": status,
+                "empir.request_id": exchange.request_id,
+            }
+            self._tracer.end(span, f"{method} {route}", end, about, exchange.parts or [])

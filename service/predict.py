@@ -1,7 +1,8 @@
 """`POST /predict`: an image in, the verdict and every member's vote out."""
 
 import time
-from typing import Any, cast, get_args
+from functools import partial
+from typing import cast, get_args
 
 import orjson
 
@@ -11,7 +12,7 @@ from runtime.manifest import Manifest
 from runtime.prediction import Mode
 from runtime.vote import NO_VOTE
 from service.bodies import image_bytes, refuse_unknown_query
-from service.catalog import Judged, Served
+from service.catalog import Served
 from service.exchange import Exchange
 from service.scheduler import Placed
 from service.state import State
@@ -42,14 +43,9 @@ async def predict(exchange: Exchange) -> None:
         placed = await state.scheduler.predict(served, image, mode, exchange.left)
     if exchange.parts is not None:
         exchange.parts += parts_of(served.manifest, placed, decoding, decoded)
-    metrics = state.metrics.of(served.manifest)
     stages = stages_of(placed, decoded - decoding)
-    metrics.staged(stages)
-    metrics.predicted(placed.judged.prediction, placed.first, mode)
-    exchange.log.update(bundle=served.manifest.name, mode=mode, **_logged(served, placed.judged, placed.first))
+    exchange.after.append(partial(_count, exchange, state, served, placed, mode, stages))
     suspicious = placed.judged.suspicious[placed.first]
-    if suspicious:
-        metrics.suspected()
     document = answer(served.manifest, placed.judged.prediction, mode, placed.first, suspicious=suspicious)
     document["latency_ms"] = {name: milliseconds(seconds) for name, seconds in stages.items()}
     document["latency_ms"]["total"] = milliseconds(time.perf_counter() - start)
@@ -99,8 +95,17 @@ def server_timing(stages: dict[str, float]) -> str:
     return ", ".join([f"{name};dur={1000 * seconds:.3f}" for name, seconds in stages.items()])
 
 
-def _logged(served: Served, judged: Judged, image: int) -> dict[str, Any]:
-    prediction = judged.prediction
+def _count(
+    exchange: Exchange, state: State, served: Served, placed: Placed, mode: Mode, stages: dict[str, float]
+) -> None:
+    """What metrics and log have of a prediction, answered or without a quorum."""
+    metrics, prediction, image = state.metrics.of(served.manifest), placed.judged.prediction, placed.first
+    metrics.staged(stages)
+    metrics.predicted(prediction, image, mode)
+    if placed.judged.suspicious[image]:
+        metrics.suspected()
     verdict = int(prediction.verdict[image])
     label = None if verdict == NO_VOTE else served.manifest.labels[verdict]
-    return {"label": label, **({"failures": prediction.details} if prediction.details else {})}
+    exchange.log.update(bundle=served.manifest.name, mode=mode, label=label)
+    if prediction.details:
+        exchange.log["failures"] = prediction.details

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from runtime.member import Images
 from runtime.prediction import Mode, Prediction
 from service.catalog import Judged, Served
 from service.errors import DeadlineExceeded, QueueFull
+from service.ledger import Ledger
 from service.metrics import Metrics
 from service.settings import Settings
 
@@ -77,8 +79,11 @@ class Waiting:
 class Scheduler:
     """Runs predictions and, when nothing else does, audits. Lives on one event loop."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, chance: random.Random) -> None:
+    def __init__(
+        self, settings: Settings, metrics: Metrics, chance: random.Random, ledger: Ledger | None = None
+    ) -> None:
         self._settings, self._metrics, self._chance = settings, metrics, chance
+        self._ledger = ledger or Ledger(1)
         self._cores = max(1, usable_cores() // settings.workers)
         self._threads = ThreadPoolExecutor(self._cores, thread_name_prefix="predict")
         self._waiting: deque[Waiting] = deque()
@@ -206,7 +211,7 @@ class Scheduler:
             self._ran(batch[0].served, images, batch[0].mode, judged)
 
     def _ran(self, served: Served, images: Images, mode: Mode, judged: Judged) -> None:
-        self._metrics.of(served.manifest).ran(judged.prediction)
+        self._ledger.note(partial(self._metrics.of(served.manifest).ran, judged.prediction))
         if mode == "quorum":
             self._consider_audit(served, images, judged.prediction)
 

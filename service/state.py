@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from service.catalog import Catalog
 from service.decoder import Decoder
+from service.ledger import Ledger
 from service.metrics import Metrics
 from service.oip.statistics import Statistics
 from service.probe_process import ProbeProcess
@@ -25,10 +26,12 @@ class State:
     probes: ProbeProcess | RemoteProbes
     repository: Repository
     statistics: Statistics
+    ledger: Ledger
     worker: Worker | None = None
     """This process among several; None where it is the only one."""
     ready: bool = False
 
     async def total_statistics(self) -> Statistics:
         """What this server has done, all its workers together."""
+        self.ledger.flush()
         return self.statistics if self.worker is None else await self.worker.total_statistics()

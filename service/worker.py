@@ -16,6 +16,7 @@ import click
 from runtime.errors import EmpirError
 from service.catalog import Catalog, Served
 from service.errors import BundleRefused
+from service.ledger import Ledger
 from service.link import Link
 from service.metrics import Metrics
 from service.oip.statistics import Statistics
@@ -95,6 +96,7 @@ class Worker:
     link: Link
     repository: SharedRepository
     statistics: Statistics
+    ledger: Ledger
 
     def __post_init__(self) -> None:
         self._prepared: dict[str, Served] = {}
@@ -112,6 +114,7 @@ class Worker:
             case "drop", name:
                 self.repository.drop(name)
             case "statistics", *_:
+                self.ledger.flush()
                 return self.statistics
         return None
 
@@ -124,7 +127,9 @@ class Worker:
 
 
 @asynccontextmanager
-async def joined(path: Path, settings: Settings, catalog: Catalog, metrics: Metrics) -> AsyncIterator[Worker]:
+async def joined(
+    path: Path, settings: Settings, catalog: Catalog, metrics: Metrics, ledger: Ledger
+) -> AsyncIterator[Worker]:
     """This process as a worker of the parent that listens at `path`, until the block ends; it ends with its parent."""
     workers: list[Worker] = []
 
@@ -132,7 +137,7 @@ async def joined(path: Path, settings: Settings, catalog: Catalog, metrics: Metr
         return await workers[0].answer(what, *arguments)
 
     link = await Link.connect(path, answer)
-    workers.append(Worker(link, SharedRepository(settings, catalog, metrics, link), Statistics()))
+    workers.append(Worker(link, SharedRepository(settings, catalog, metrics, link), Statistics(), ledger))
     workers[0].repository.adopt(await link.ask("hello", os.getpid(), workers[0].repository.generations))
     orphaned = asyncio.create_task(_end_with(link))
     try:

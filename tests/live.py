@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from service.app import create_app
 from service.catalog import Catalog
+from service.ledger import Ledger
 from service.logs import make_logger
 from service.server import configure
 from service.settings import Settings
@@ -87,7 +88,7 @@ Start = Callable[..., Live]
 def live(settings: Settings, catalog: Catalog, port: int = 0, tracer: Tracer | None = None) -> Iterator[Live]:
     """Serve the catalog until the block ends, on this port or on a free one."""
     lines = io.StringIO()
-    app = create_app(settings, catalog, make_logger(settings, lines), seed=0, tracer=tracer)
+    app = create_app(settings, catalog, make_logger(settings, lines), seed=0, tracer=tracer, ledger=Ledger(1))
     with socket.create_server(("127.0.0.1", port)) as listener:
         server = uvicorn.Server(configure(app, settings))
         thread = threading.Thread(target=server.run, args=([listener],))

@@ -188,7 +188,7 @@ async def _statistics(state: State, message: Any, context: Context, log: dict[st
 
 async def _infer(state: State, message: Any, context: Context, log: dict[str, Any]) -> Any:
     model = find_model(state.catalog, message.model_name, message.model_version)
-    with state.statistics.counting(model) as counted:
+    with state.statistics.counting(model, state.ledger) as counted:
         request = from_message(model, message, state.settings.max_batch)
         return to_message(await respond(state, model, request, counted, log))
 

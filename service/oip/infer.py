@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from service.oip.request import HEAD_LENGTH, InferRequest, read_request
 from service.oip.response import Headers, InferResponse, write_response
 from service.oip.statistics import Counted
 from service.predict import parts_of, server_timing, stages_of
+from service.scheduler import Placed
 from service.state import State
 from service.trace import Span
 
@@ -38,7 +40,7 @@ async def infer(
     MalformedRequest, InvalidValue, ImageTooLarge, QueueFull, DeadlineExceeded or NoQuorum.
     """
     model = find_model(state.catalog, name, version)
-    with state.statistics.counting(model) as counted:
+    with state.statistics.counting(model, state.ledger) as counted:
         if (encoding := headers.get("content-encoding", "identity")) != "identity":
             raise MalformedRequest(f"Content-Encoding: expected none, got {encoding[:32]!r}; send the body as it is")
         request = read_request(model, body, headers.get(HEAD_LENGTH), state.settings.max_batch)
@@ -69,19 +71,24 @@ async def respond(
     prediction = placed.prediction
     counted.images, counted.leads = len(images), placed.first == 0
     counted.stages = stages_of(placed, decoded - start)
-    series = state.metrics.of(model.served.manifest)
-    series.staged(counted.stages)
-    if model.member is None:  # of a member alone there is no vote to count
-        for image, suspicious in enumerate(placed.suspicious):
-            series.predicted(prediction, image, mode)
-            if suspicious:
-                series.suspected()
+    state.ledger.note(partial(_count, state, model, placed, mode, counted.stages))
     if prediction.details:
         log["failures"] = prediction.details
     model.check_quorum(prediction, mode)
     outputs = [(model.output(name, prediction), binary) for name, binary in request.outputs]
     degraded = any(prediction.degraded(image) for image in range(len(images)))
     return InferResponse(model.name, model.version, request.id, degraded, outputs)
+
+
+def _count(state: State, model: Model, placed: Placed, mode: Mode, stages: dict[str, float]) -> None:
+    series = state.metrics.of(model.served.manifest)
+    series.staged(stages)
+    if model.member is not None:
+        return  # of a member alone there is no vote to count
+    for image, suspicious in enumerate(placed.suspicious, placed.first):
+        series.predicted(placed.judged.prediction, image, mode)
+        if suspicious:
+            series.suspected()
 
 
 async def _images(state: State, model: Model, image: Images | Pictures) -> Images:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from service.ledger import Ledger
 from service.oip.model import Model
 
 STAGES = {"queue": "queue", "decode": "compute_input", "inference": "compute_infer", "vote": "compute_output"}
@@ -90,8 +91,8 @@ class Statistics:
         self._of: defaultdict[tuple[str, str], ModelStatistics] = defaultdict(ModelStatistics)
 
     @contextmanager
-    def counting(self, model: Model) -> Iterator[Counted]:
-        """Count the request that is answered in this block, as a failure if it raises."""
+    def counting(self, model: Model, ledger: Ledger) -> Iterator[Counted]:
+        """Count the request that is answered in this block, once it is; as a failure if it raises."""
         start, request = time.perf_counter(), Counted()
         statistics = self._of[model.name, model.version]
         try:
@@ -99,7 +100,7 @@ class Statistics:
         except BaseException:
             statistics.tallies["fail"].add(time.perf_counter() - start)
             raise
-        statistics.succeeded(request, time.perf_counter() - start)
+        ledger.note(partial(statistics.succeeded, request, time.perf_counter() - start))
 
     def add(self, other: "Statistics") -> None:
         """Count what another process has counted."""
