@@ -12,12 +12,14 @@ import onnxruntime as ort
 
 from runtime.ballot import Ballot, Rows
 from runtime.bundle import Bundle
+from runtime.engine import Engine, EngineSetting
 from runtime.errors import BundleError, InvalidValue
 from runtime.manifest import Vote
 from runtime.member import Answer, Images, Member, Network
 from runtime.prediction import Mode, Prediction
 from runtime.vote import NO_VOTE, Classes, average_verdict, majority, majority_verdict
 
+Way = Literal["members", "requests"]
 Concurrency = Literal["auto", "members", "requests"]
 
 
@@ -30,7 +32,7 @@ class Timing:
     cores: int
 
     @property
-    def chosen(self) -> Literal["members", "requests"]:
+    def chosen(self) -> Way:
         """The quicker way."""
         return "members" if self.side_by_side < self.in_turn and self.cores > 1 else "requests"
 
@@ -47,17 +49,22 @@ class Ensemble:
         member_deadline_ms: float = 2000,
         concurrency: Concurrency = "auto",
         cores: int | None = None,
+        engines: Sequence[Engine] | None = None,
     ) -> None:
-        """`cores` bounds how many members run at once, over all callers; None takes those this process may use."""
+        """`cores` bounds how many members run at once, over all callers; None takes those this process may use.
+
+        `engines`: what runs each member; None for ONNX Runtime.
+        """
         self.members = list(members)
+        self.engines = [Engine() for _ in self.members] if engines is None else list(engines)
         self.vote = vote
         self.n_classes = n_classes
         names = [member.name for member in self.members]
         self.tie_breaker = names.index(vote.tie_breaker) if vote.tie_breaker is not None else None
         self._deadline_s = member_deadline_ms / 1000
-        self._concurrency = concurrency
-        self._cores = cores or usable_cores()
-        self._pool = ThreadPoolExecutor(self._cores, thread_name_prefix="member")
+        self.concurrency = concurrency
+        self.cores = cores or usable_cores()
+        self._pool = ThreadPoolExecutor(self.cores, thread_name_prefix="member")
         self._image_seconds, self._hop_seconds = [0.0] * len(self.members), 0.0
         self.timing: Timing | None = None
         low = [i for i, member in enumerate(self.members) if not member.precision.is_float]
@@ -72,12 +79,19 @@ class Ensemble:
         member_deadline_ms: float = 2000,
         concurrency: Concurrency = "auto",
         cores: int | None = None,
+        engine: EngineSetting = "onnxruntime",
     ) -> Self:
         """Load every member of a verified bundle, and warm it up. Raises BundleError if one cannot be loaded or run."""
-        members = [Member(bundle, entry) for entry in bundle.manifest.members]
-        vote, n_classes = bundle.manifest.vote, len(bundle.manifest.labels)
+        cores = cores or usable_cores()
+        members = [Member(bundle, entry, engine, cores) for entry in bundle.manifest.members]
         ensemble = cls(
-            members, vote, n_classes, member_deadline_ms=member_deadline_ms, concurrency=concurrency, cores=cores
+            members,
+            bundle.manifest.vote,
+            len(bundle.manifest.labels),
+            member_deadline_ms=member_deadline_ms,
+            concurrency=concurrency,
+            cores=cores,
+            engines=[member.engine for member in members],
         )
         spec = bundle.manifest.input
         ensemble.warm_up(np.zeros((1, spec.channels, spec.height, spec.width), np.float32))
@@ -91,13 +105,21 @@ class Ensemble:
             Vote(rule="majority", tie_breaker=network.name),
             self.n_classes,
             member_deadline_ms=1000 * self._deadline_s,
-            concurrency=self._concurrency,
-            cores=self._cores,
+            concurrency=self.concurrency,
+            cores=self.cores,
+            engines=[self.engines[index]],
         )
         seconds = self._image_seconds[index]
         ensemble._image_seconds = [seconds]
-        ensemble.timing = None if self.timing is None else Timing(seconds, seconds, self._cores)
+        ensemble.timing = None if self.timing is None else Timing(seconds, seconds, self.cores)
         return ensemble
+
+    @property
+    def way(self) -> Way | None:
+        """How the members of one request run while cores are idle; None where only a warm-up could tell."""
+        if self.concurrency != "auto":
+            return self.concurrency
+        return None if self.timing is None else self.timing.chosen
 
     def warm_up(self, image: Images, repeats: int = 5) -> None:
         """Run each member on one image [1, C, H, W], so that the first caller waits for nothing, and time it.
@@ -114,9 +136,9 @@ class Ensemble:
             start = time.perf_counter()
             self._concurrently(self._all, image)
             walls.append(time.perf_counter() - start)
-        self._hop_seconds = max(0.0, min(walls) - self._spread(self._all, self._cores))
+        self._hop_seconds = max(0.0, min(walls) - self._spread(self._all, self.cores))
         self.timing = Timing(
-            sum(self._image_seconds), self._spread(self._all, self._cores) + self._hop_seconds, self._cores
+            sum(self._image_seconds), self._spread(self._all, self.cores) + self._hop_seconds, self.cores
         )
 
     def side_by_side(self, indices: Sequence[int], n_images: int, idle_cores: int | None = None) -> bool:
@@ -125,9 +147,9 @@ class Ensemble:
         With `auto` that goes by what the warm-up took, and by how many cores are idle: under load, requests keep them
         busy better than members do.
         """
-        if self._concurrency != "auto":
-            return self._concurrency == "members"
-        cores = self._cores if idle_cores is None else min(idle_cores, self._cores)
+        if self.concurrency != "auto":
+            return self.concurrency == "members"
+        cores = self.cores if idle_cores is None else min(idle_cores, self.cores)
         if cores < 2 or len(indices) < 2:
             return False
         in_turn = sum(self._image_seconds[i] for i in indices)

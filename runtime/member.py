@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from runtime import manifest
 from runtime.bundle import Bundle
-from runtime.sessions import first_line, open_session
+from runtime.engine import EngineSetting, MemberGraph
+from runtime.engine_choice import choose
+from runtime.sessions import first_line
 
 Images = NDArray[np.float32]
 Logits = NDArray[np.float32]
@@ -40,26 +42,31 @@ class Network(Protocol):
 
 
 class Member:
-    """A member graph in a session of its own."""
+    """A member graph on an engine."""
 
-    def __init__(self, bundle: Bundle, entry: manifest.Member) -> None:
-        """Raises BundleError if the graph cannot be loaded or its shapes are not the manifest's."""
+    def __init__(
+        self, bundle: Bundle, entry: manifest.Member, engine: EngineSetting = "onnxruntime", cores: int = 1
+    ) -> None:
+        """`cores`: how many threads may ask it at once.
+
+        Raises BundleError if the graph cannot be loaded, its shapes are not the manifest's, or the engine does not take
+        it.
+        """
         self.name = entry.name
         self.precision = entry.precision
         self.temperature = entry.temperature
         spec = bundle.manifest.input
-        self._session = open_session(
-            bundle.graphs[entry.file],
-            str(bundle.folder / entry.file),
-            {"image": [spec.channels, spec.height, spec.width]},
-            {"logits": [len(bundle.manifest.labels)]},
+        shape = (spec.channels, spec.height, spec.width)
+        graph = MemberGraph(
+            bundle.graphs[entry.file], str(bundle.folder / entry.file), shape, len(bundle.manifest.labels)
         )
+        self._run, self.engine = choose(graph, engine, cores)
 
     def answer(self, images: Images, options: ort.RunOptions | None = None) -> Answer:
         """Logits float32 [N, K] for images float32 [N, C, H, W] in [0, 1]. Never raises."""
         start = time.perf_counter()
         try:
-            logits: Logits = self._session.run(("logits",), {"image": images}, options)[0]
+            logits = self._run(images, options)
         except Exception as error:  # a member that fails has no vote, whatever the reason
             return Answer(None, time.perf_counter() - start, "error", first_line(error))
         return Answer(logits, time.perf_counter() - start)

@@ -11,16 +11,29 @@ from runtime.errors import BundleError
 Shapes = dict[str, list[int]]
 """Names, in order, and the shape of each behind its free batch axis; all float32."""
 
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+EXACT_CUDA = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+"""CUDA without the 10-bit products that it takes for float32, and with kernels that are not chosen by a stopwatch."""
+
 
 def open_session(
-    graph: bytes, where: str, inputs: Shapes, outputs: Shapes, *, arena: bool = False, profile: Path | None = None
+    graph: bytes,
+    where: str,
+    inputs: Shapes,
+    outputs: Shapes,
+    *,
+    arena: bool = False,
+    profile: Path | None = None,
+    cuda: bool = False,
 ) -> ort.InferenceSession:
-    """A CPU session of one thread for a graph's bytes.
+    """A session of one thread for a graph's bytes, on the processor.
 
     `arena`: keep the memory of the largest batch for the next one, which saves a gradient graph a fifth of its time.
     `profile`: the beginning of a file's name; the session notes there how long each kernel took.
+    `cuda`: what a CUDA device has kernels for runs there.
 
-    Raises BundleError, naming `where`, if ONNX Runtime refuses the graph or its inputs or outputs are not these.
+    Raises BundleError, naming `where`, if ONNX Runtime refuses the graph or its inputs or outputs are not these; and
+    if there is no CUDA device where `cuda` asks for one.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
@@ -28,6 +41,7 @@ def open_session(
     options.log_severity_level = 4
     options.enable_cpu_mem_arena = arena
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.use_deterministic_compute = cuda
     if profile is not None:
         options.enable_profiling, options.profile_file_prefix = True, str(profile)
     if not has_vnni(cpuinfo()):
@@ -37,9 +51,11 @@ def open_session(
     # Only ONNX: in ONNX Runtime's own format the search for external data would find nothing.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
-        session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(graph, options, providers=[(CUDA, EXACT_CUDA), CPU] if cuda else [CPU])
     except Exception as error:  # ONNX Runtime's exceptions have no common base but Exception
         raise BundleError(f"{where}: ONNX Runtime cannot load it: {first_line(error)}") from error
+    if cuda and CUDA not in session.get_providers():
+        raise BundleError("ONNX Runtime could not start CUDA: no device, or a driver or library that it lacks")
     expected = [[f"{name} tensor(float) {['N', *shape]}" for name, shape in each.items()] for each in (inputs, outputs)]
     found = [_described(session.get_inputs()), _described(session.get_outputs())]
     if found != expected:

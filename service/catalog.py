@@ -113,5 +113,6 @@ def load_served(folder: Path, settings: Settings) -> Served:
         member_deadline_ms=settings.member_deadline_ms,
         concurrency=settings.concurrency,
         cores=max(1, usable_cores() // settings.workers),
+        engine=settings.engine,
     )
     return Served(bundle.manifest, folder, ensemble, report)

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from runtime.engine import EngineSetting
 from runtime.ensemble import Concurrency
 from runtime.prediction import Mode
 
@@ -29,6 +30,8 @@ class Settings(BaseSettings):
     """How a request's vote is carried out when it does not say: full or quorum."""
     concurrency: Concurrency = "auto"
     """How members run: `members` side by side, `requests` one after the other, or `auto`, which goes by their cost."""
+    engine: EngineSetting = "onnxruntime"
+    """What runs members: `onnxruntime`, `openvino` (an extra), `cuda`, or `auto`: the quickest installed, by member."""
     member_deadline_ms: float = Field(2000, gt=0)
     """A member that takes longer has no vote."""
     deadline_ms: float = Field(10_000, gt=0)

@@ -1,4 +1,4 @@
-"""Programs that some tests need beside Python, and what becomes of a test without them; processes that end."""
+"""Programs and packages that some tests need, and what becomes of a test without them; processes that end."""
 
 import os
 import shutil
@@ -7,7 +7,9 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -19,9 +21,16 @@ ROOT = Path(__file__).parents[1]
 def program(name: str) -> str:
     """The path of a program. Without it the test is skipped, or fails where EMPIR_SKIP_NOTHING is set."""
     path = shutil.which(name)
-    if path is not None:
-        return path
-    reason = f"the program {name} is not installed"
+    return path if path is not None else _missing(f"the program {name} is not installed")
+
+
+def package(name: str) -> None:
+    """Without this package the test is skipped, or fails where EMPIR_SKIP_NOTHING is set."""
+    if find_spec(name) is None:
+        _missing(f"the package {name} is not installed")
+
+
+def _missing(reason: str) -> NoReturn:
     if os.environ.get("EMPIR_SKIP_NOTHING"):
         pytest.fail(f"{reason}, and EMPIR_SKIP_NOTHING is set")
     pytest.skip(reason)

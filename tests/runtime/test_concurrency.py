@@ -118,5 +118,13 @@ def test_auto_puts_members_on_threads_only_where_that_pays() -> None:
     slow.warm_up(numbered(1), repeats=1)
     assert slow.side_by_side(range(3), 1)
     assert not slow.side_by_side([0], 1)
+    assert (quick.way, slow.way) == ("requests", "members")
     for ensemble in (quick, slow):
         ensemble.close()
+
+
+def test_the_way_is_known_where_a_setting_or_the_warm_up_says_it() -> None:
+    members = [ToyMember(name, W2A4, CLASS_0) for name in "abc"]
+    assert Ensemble(members, VOTE, 2).way is None
+    assert Ensemble(members, VOTE, 2, concurrency="members", cores=1).way == "members"
+    assert Ensemble(members, VOTE, 2, concurrency="requests", cores=2).way == "requests"

@@ -1,7 +1,10 @@
 """What the server says of itself."""
 
-from tests.live import Live, Start, problem_of
-from tests.toy_bundle import LABELS
+from service.catalog import Catalog
+from service.settings import Settings
+from tests.live import Live, Start, live, problem_of
+from tests.programs import package
+from tests.toy_bundle import LABELS, ToyBundle
 from tests.toy_catalog import YES, full, low, toy_catalog
 
 
@@ -30,6 +33,33 @@ def test_bundles_are_listed_with_what_a_client_needs(server: Live) -> None:
     assert [member["name"] for member in bundle["members"]] == ["w2a4-a", "w2a4-b", "fp32"]
     assert bundle["members"][0]["precision"] == {"weights": 2, "activations": 4}
     assert bundle["vote"] == {"rule": "majority", "tie_breaker": "fp32"}
+
+
+def test_bundles_say_what_runs_their_members_and_how(toy: ToyBundle) -> None:
+    package("openvino")
+    settings = Settings(bundles=toy.folder.parent, default="toy", engine="auto", concurrency="members")
+    with live(settings, Catalog.load(settings)) as server:
+        (bundle,) = server.http.get("/bundles").json()["bundles"]
+        ensemble = server.state.catalog.get("toy").ensemble
+    shown = [(member["engine"], member["reason"]) for member in bundle["members"]]
+    assert shown == [(engine.name, engine.reason) for engine in ensemble.engines]
+    assert shown[2][0] in {"onnxruntime", "openvino"} and shown[2][1].startswith("ms an image: onnxruntime ")
+    timing = ensemble.timing
+    assert timing is not None and bundle["concurrency"] == {
+        "setting": "members",
+        "chosen": "members",
+        "in_turn_ms": 1000 * timing.in_turn,
+        "side_by_side_ms": 1000 * timing.side_by_side,
+        "cores": timing.cores,
+    }
+
+
+def test_members_without_a_choice_of_engine_need_no_reason(server: Live) -> None:
+    (bundle,) = server.http.get("/bundles").json()["bundles"]
+    assert {(member["engine"], member["reason"]) for member in bundle["members"]} == {("onnxruntime", None)}
+    timing = server.state.catalog.get("toy").ensemble.timing
+    assert timing is not None and bundle["concurrency"]["setting"] == "auto"
+    assert bundle["concurrency"]["chosen"] == timing.chosen
 
 
 def test_metrics_are_prometheus_text(server: Live) -> None:

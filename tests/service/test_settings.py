@@ -31,7 +31,14 @@ def test_the_defaults_are_the_designs() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("port", "65536"), ("port", "-1"), ("mode", "bogus"), ("concurrency", "all"), ("audit_rate", "1.1")),
+        *(
+            ("port", "65536"),
+            ("port", "-1"),
+            ("mode", "bogus"),
+            ("concurrency", "all"),
+            ("engine", "tpu"),
+            ("audit_rate", "1.1"),
+        ),
         *(("queue", "-1"), ("deadline_ms", "0"), ("audit_rate", "nan"), ("max_body_bytes", "0")),
         *(("header_timeout_s", "0"), ("header_timeout_s", "nan"), ("body_timeout_s", "inf"), ("deadline_ms", "inf")),
     ],
