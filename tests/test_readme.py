@@ -15,15 +15,18 @@ DOCUMENTS = sorted(path for path in ROOT.glob("*.md"))
 ROW = re.compile(r"^\| `EMPIR_(\w+)` \| `(.*?)` \| .+? \| (?:`--([\w-]+)`)? ?\|$", re.MULTILINE)
 
 
-def test_the_table_of_settings_has_each_with_its_default() -> None:
-    found = {name.lower(): default for name, default, _ in ROW.findall(README)}
-    assert found == {name: str(field.default) for name, field in Settings.model_fields.items()}
+def test_the_settings_shown_have_their_defaults_and_flags() -> None:
+    """The most used ones; that every setting is documented is tests/docs/test_reference.py's."""
+    options = {option.name for option in service.cli.main.commands["serve"].params if isinstance(option, click.Option)}
+    rows = ROW.findall(README)
+    assert len(rows) > 5
+    for name, default, flag in rows:
+        assert default == str(Settings.model_fields[name.lower()].default)
+        assert flag.replace("-", "_") == (name.lower() if name.lower() in options else "")
 
 
-def test_the_flags_in_the_table_are_those_of_serve() -> None:
-    in_table = {flag.replace("-", "_") for _, _, flag in ROW.findall(README) if flag}
-    serve = service.cli.main.commands["serve"]
-    assert in_table == {option.name for option in serve.params if isinstance(option, click.Option)}
+def test_it_can_be_read_in_one_go() -> None:
+    assert len(README.splitlines()) <= 200
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
