@@ -91,7 +91,7 @@ def greeting(host: str, port: int) -> str:
     """What a person wants to know once the server answers: where, and what to type."""
     here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     url = f"http://{f'[{here}]' if ':' in here else here}:{port}"
-    lines = [f"EMPIR Serve answers on {url} (try it by hand: {url}/docs)"]
+    lines = [f"EMPIR Serve answers on {url} (try it by hand: {url}/)"]
     if SAMPLE.exists():
         sample = SAMPLE.relative_to(Path.cwd()) if SAMPLE.is_relative_to(Path.cwd()) else SAMPLE
         paths = ("/predict", "/robustness-probe")

@@ -7,17 +7,18 @@ import { probe } from "./server.js";
 import { epsText, parseEps } from "./words.js";
 
 const MOST_MARKS = 60, MOST_SEARCHES = 10, CLOSE = 0.03, LONG_S = 4;
+const BLIND = "This bundle has no gradient graphs: it cannot be attacked here.";
 
-/** The panel. `host` gives `picture()` and `bundle()`, and takes `failed(trouble, again)` and `worked()`. */
+/** The panel. `host` gives `picture()`, and takes `failed(trouble, again)` and `worked()`. */
 export class Attack {
   #host;
-  #facts = null;
-  #report = null;
-  #bundle = null;
+  #facts;
+  #report;
+  #bundle;
   #running = null;
   #trail = [];
   #smallest = null;
-  #eps = 0;
+  #eps;
   #chart = new Chart();
 
   constructor(host) {
@@ -34,11 +35,11 @@ export class Attack {
     $("kind").onchange = () => this.#kind();
   }
 
-  /** The server's attacks. */
+  /** The server's attacks, unless they are here already. */
   offer(attacks) {
-    const chosen = $("kind").value || "pgd";
-    $("kind").replaceChildren(...attacks.map(({ name, one_step: oneStep }) => h("option", { value: name, "data-one": oneStep ? "1" : "" }, name)));
-    $("kind").value = attacks.some(({ name }) => name === chosen) ? chosen : attacks[0].name;
+    if ($("kind").length) return;
+    const option = ({ name, one_step: oneStep }) => h("option", { selected: name === "pgd", oneStep }, name);
+    $("kind").append(...attacks.map(option));
     this.#kind();
   }
 
@@ -48,13 +49,13 @@ export class Attack {
     this.#bundle = bundle;
     this.#facts = facts;
     this.#report = report;
+    $("form").inert = false;
     if (other) {
-      this.forget();
       this.#scale();
+      this.forget();
     } else this.#draw();
   }
 
-  /** Another picture: what was found for the last one is of no use. */
   forget() {
     this.cancel("");
     this.#trail = [];
@@ -67,17 +68,13 @@ export class Attack {
     if (!this.#running) return;
     this.#running.abort();
     $("elapsed").textContent = words;
-    if (words) announce(words);
+    announce(words);
   }
 
-  /** Whether there is something to attack. */
   refresh() {
-    const blind = this.#facts && !this.#facts.attackable;
-    const idle = !this.#running && this.#host.picture() && this.#facts && !blind;
+    const idle = !this.#running && this.#host.picture() && this.#facts?.attackable;
     for (const id of ["go", "search"]) $(id).ariaDisabled = String(!idle);
     $("cancel").hidden = !this.#running;
-    if (blind) $("elapsed").textContent = "This bundle has no gradient graphs: it cannot be attacked here.";
-    else if ($("elapsed").textContent.startsWith("This bundle")) $("elapsed").textContent = "";
   }
 
   get #unit() {
@@ -85,12 +82,10 @@ export class Attack {
   }
 
   #scale() {
-    if (!this.#facts) return;
-    const { default: usual, largest } = this.#facts.eps[$("norm").value], unit = this.#unit;
-    const top = Math.min(largest, 2 * usual), slider = $("eps");
-    const power = 10 ** Math.floor(Math.log10(usual / 60)), ratio = usual / 60 / power;
-    const step = unit ? 0.25 / 255 : power * [1, 2, 5, 10].find((each) => each >= ratio * 0.99);
-    Object.assign(slider, { min: 0, max: top, step });
+    this.cancel("Cancelled."); // what is found under the other norm has no place on this scale
+    const { default: usual, largest } = this.#facts.eps[$("norm").value];
+    const step = this.#unit ? 0.25 / 255 : 10 ** Math.floor(Math.log10(usual / 20));
+    Object.assign($("eps"), { min: 0, max: Math.min(largest, 2 * usual), step });
     this.#trail = [];
     this.#smallest = null;
     this.#choose(usual);
@@ -102,70 +97,66 @@ export class Attack {
     $("eps").value = eps;
     $("eps").setAttribute("aria-valuetext", `eps ${words}`);
     $("eps-text").value = words;
-    $("eps-text").removeAttribute("aria-invalid");
+    $("eps-text").setCustomValidity("");
     this.#draw();
   }
 
   #typed() {
     const eps = parseEps($("eps-text").value), { largest } = this.#facts.eps[$("norm").value];
     if (eps > 0 && eps <= largest) return this.#choose(eps);
-    $("eps-text").setAttribute("aria-invalid", "true");
-    return announce(`Eps: expected a number above 0 and up to ${epsText(largest, false)}, or a fraction like 8/255.`);
+    $("eps-text").setCustomValidity(`Eps: expected a number above 0 and up to ${epsText(largest, false)}, or a fraction like 8/255.`);
+    this.#draw();
+    return announce($("eps-text").validationMessage);
   }
 
   #kind() {
-    $("steps").disabled = $("kind").selectedOptions[0]?.dataset.one === "1";
+    this.cancel("Cancelled."); // a search keeps to one attack
+    $("steps").disabled = $("kind").selectedOptions[0].oneStep;
   }
 
   #draw() {
     if (!this.#facts) return;
-    const report = this.#report, unit = this.#unit;
-    const curve = report && report.norm === $("norm").value ? report.curve : null;
+    const report = this.#report, unit = this.#unit, eps = this.#eps, wrong = $("eps-text").validationMessage;
+    const curve = report?.norm === $("norm").value ? report.curve : null;
     const members = this.#bundle.members.map(({ name }) => name);
-    this.#chart.show({
-      ...{ curve, members, unit, eps: this.#eps, trail: this.#trail, smallest: this.#smallest },
-      largest: Number($("eps").max),
-    });
+    this.#chart.show({ curve, members, unit, eps, trail: this.#trail, smallest: this.#smallest, largest: Number($("eps").max) });
     $("curve-of").textContent = curve ? `accuracy against eps, ${report.norm}, ${curve.n} images` : "";
-    $("at-eps").textContent = curve ? reading(curve, this.#eps, unit)
-      : report ? `The report's curve is for ${report.norm}.` : "No report, so no curve of accuracy against eps.";
+    const without = report ? `The report's curve is for ${report.norm}.` : "No report, so no curve of accuracy against eps.";
+    $("at-eps").classList.toggle("alarm", wrong);
+    $("at-eps").textContent = wrong || (!this.#facts.attackable && BLIND) || (curve ? reading(curve, eps, unit) : without);
   }
 
   async #attempt(work) {
-    if (this.#running || $("go").ariaDisabled === "true") return;
-    if ($("eps-text").ariaInvalid === "true" || !$("form").reportValidity()) return $("eps-text").focus();
-    const controller = new AbortController(), { signal } = controller, begun = performance.now();
+    if (this.#running || $("go").ariaDisabled === "true" || !$("form").reportValidity()) return;
+    const controller = new AbortController(), begun = performance.now();
     this.#running = controller;
     this.refresh();
     $("attack").ariaBusy = "true";
-    const tick = () => {
+    const clock = setInterval(() => {
       const seconds = (performance.now() - begun) / 1000;
-      $("elapsed").textContent = `${seconds.toFixed(1)} s${seconds > LONG_S ? ": still at work, or waiting for another attack to end" : ""}`;
-    };
-    const clock = setInterval(tick, 100);
+      $("elapsed").textContent = `${seconds.toFixed(1)} s${seconds > LONG_S ? ": still at work, or waiting for another" : ""}`;
+    }, 100);
+    let trouble = null;
     try {
       await work();
-      if (!signal.aborted) this.#host.worked();
-      $("elapsed").textContent = "";
     } catch (error) {
-      if (!signal.aborted) {
-        $("elapsed").textContent = "";
-        this.#host.failed(error, () => this.#attempt(work));
-      }
-    } finally {
-      clearInterval(clock);
-      this.#running = null;
-      $("attack").ariaBusy = "false";
-      this.refresh();
+      trouble = error;
     }
-    return undefined;
+    clearInterval(clock);
+    this.#running = null;
+    $("attack").ariaBusy = "false";
+    if (!controller.signal.aborted) {
+      $("elapsed").textContent = "";
+      if (trouble) this.#host.failed(trouble, () => this.#attempt(work));
+      else this.#host.worked();
+    }
+    this.refresh();
   }
 
-  /** One attack at `eps`. */
   async #at(eps) {
-    const { signal } = this.#running, query = { bundle: this.#bundle.name, attack: $("kind").value, norm: $("norm").value, eps };
+    const query = { bundle: this.#bundle.name, attack: $("kind").value, norm: $("norm").value, eps };
     if (!$("steps").disabled && $("steps").value) query.steps = $("steps").value;
-    const found = await probe(this.#host.picture(), query, signal);
+    const found = await probe(this.#host.picture(), query, this.#running.signal);
     const broken = found.outcome === "broken";
     this.#trail = [...this.#trail, { eps, broken }].slice(-MOST_MARKS);
     if (broken) this.#smallest = Math.min(this.#smallest ?? Infinity, found.smallest_eps);
@@ -174,7 +165,9 @@ export class Attack {
   }
 
   async #once() {
-    this.#present(await this.#at(this.#eps));
+    const found = await this.#at(this.#eps);
+    this.#present(found, found.outcome === "broken"
+      ? `It falls from eps ${epsText(found.smallest_eps, this.#unit)} on along this change; a smaller one may exist.` : "");
   }
 
   /** Attack at smaller and smaller eps: between one at which the vote held and one at which it falls. */
@@ -186,20 +179,15 @@ export class Attack {
       if (turn === MOST_SEARCHES || best.smallest_eps - low < CLOSE * best.smallest_eps) break;
       found = await this.#at((low + best.smallest_eps) / 2);
     }
-    if (!best) return this.#present(found);
+    if (!best) return this.#present(found, "");
     const held = low ? `it held at ${epsText(low, this.#unit)}` : "it held nowhere";
     return this.#present(best, `Smallest eps found: ${epsText(best.smallest_eps, this.#unit)}; ${held}. A better attack may need less.`);
   }
 
-  #present(found, extra = "") {
-    const unit = this.#unit;
-    const broken = found.outcome === "broken", falls = broken && epsText(found.smallest_eps, unit);
-    const along = `It falls from eps ${falls} on along the change that was found; a smaller one may exist.`;
-    showOutcome(found, unit, extra || (broken ? along : ""));
-    const fallen = found.members.filter((member) => member.flipped).map(({ name }) => name);
-    const fates = broken ? ` Fallen: ${fallen.join(", ") || "none"}.` : "";
-    announce(`${sentence(found, unit)}${fates} ${extra}`);
-    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    $("outcome").scrollIntoView({ block: "nearest", behavior: calm ? "auto" : "smooth" });
+  #present(found, extra) {
+    showOutcome(found, this.#unit, extra);
+    const fallen = found.members.filter(({ flipped }) => flipped).map(({ name }) => name).join(", ");
+    announce(`${sentence(found, this.#unit)} ${found.outcome === "broken" ? `Fallen: ${fallen || "none"}. ` : ""}${extra}`);
+    $("outcome").scrollIntoView({ block: "nearest" });
   }
 }

@@ -13,42 +13,36 @@ export function showBundles(bundles, facts, chosen) {
 export function showBundle(bundle, facts) {
   $("chosen").textContent = bundle.name;
   for (const input of $("choices").querySelectorAll("input")) input.checked = input.value === bundle.name;
-  const words = [bundle.description, claim(facts)].filter(Boolean);
-  $("plate").replaceChildren(...words.map((text) => h("span", {}, text)));
+  $("plate").textContent = [bundle.description, claim(facts)].filter(Boolean).join(" ");
   $("report").hidden = !bundle.report;
   if (bundle.report) $("report").href = bundle.report.replace(/^\//, "");
 }
 
 /** Let the menu close as menus do. */
 export function closeOnLeave() {
-  const menu = $("menu");
-  document.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || !menu.open) return;
-    menu.open = false;
-    menu.firstElementChild.focus();
-  });
-  document.addEventListener("pointerdown", (event) => {
-    if (!menu.contains(event.target)) menu.open = false;
-  });
+  document.onkeydown = ({ key }) => void (key === "Escape" && $("menu").open && leave());
+  document.onpointerdown = ({ target }) => void ($("menu").contains(target) || ($("menu").open = false));
+}
+
+function leave() {
+  $("menu").open = false;
+  $("menu").firstElementChild.focus();
 }
 
 function card(bundle, facts, chosen) {
-  const input = h("input", { type: "radio", name: "bundle", value: bundle.name });
-  input.onchange = () => chosen(bundle.name);
-  input.onkeydown = (event) => {
-    if (event.key === "Enter") $("menu").open = false;
-  };
-  const { channels, height, width } = bundle.input;
+  const { name, description, input: { channels, height, width } } = bundle;
+  const onkeydown = ({ key }) => void (key === "Enter" && leave());
+  const input = h("input", { type: "radio", name: "bundle", value: name, onchange: () => chosen(name), onkeydown });
   const about = [
     bundle.members.map(precision).join(" + "),
     `${bundle.labels.length} classes`,
     `${height} × ${width}${channels === 3 ? " colour" : ""}`,
-    bundle.clean_accuracy ? `${percent(bundle.clean_accuracy)} clean` : "",
+    bundle.clean_accuracy && `${percent(bundle.clean_accuracy)} clean`,
   ];
   return h("label", { className: "card" }, input,
     h("span", {},
-      h("b", {}, bundle.name),
-      bundle.description ? h("span", {}, bundle.description) : null,
+      h("b", {}, name),
+      description && h("span", {}, description),
       h("small", {}, about.filter(Boolean).join(" · ")),
       h("small", {}, claim(facts))));
 }

@@ -1,18 +1,16 @@
 // The curve of accuracy against eps, on the scale of the slider below it; without a report, the scale alone.
 
 import { $, h, s } from "./dom.js";
-import { count, epsText, percent, plain } from "./words.js";
+import { count, epsText, percent } from "./words.js";
 
 const HEIGHT = 190, BARE = 62, EDGE = 10, TOP = 10, AXIS = 26;
-const NICE = [1, 2, 2.5, 5, 10];
 
 /** Draws `view`: `{largest, unit, curve, members, eps, trail, smallest}`; call again whenever one of them changes. */
 export class Chart {
-  #host = $("chart");
   #view = null;
 
   constructor() {
-    new ResizeObserver(() => this.#draw()).observe(this.#host);
+    new ResizeObserver(() => this.#draw()).observe($("chart"));
   }
 
   show(view) {
@@ -21,93 +19,77 @@ export class Chart {
   }
 
   #draw() {
-    const width = this.#host.clientWidth, view = this.#view;
+    const width = $("chart").clientWidth, view = this.#view;
     if (!view || !width) return;
-    const height = view.curve ? HEIGHT : BARE, floor = height - AXIS;
-    const x = (eps) => EDGE + (width - 2 * EDGE) * (eps / view.largest);
+    const { curve, largest } = view, height = curve ? HEIGHT : BARE, floor = height - AXIS;
+    const x = (eps) => EDGE + (width - 2 * EDGE) * (eps / largest);
     const y = (share) => TOP + (floor - TOP) * (1 - share);
-    const drawn = s("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": described(view) });
-    if (view.curve) {
-      const clip = s("svg", { class: "clip", width: width - EDGE + 4, height: floor + 4 }); // a curve may go on beyond the scale
+    const drawn = s("svg", { width, height, role: "img", "aria-label": described(view) });
+    if (curve) {
+      const clip = s("svg", { width: width - EDGE + 4, height: floor + 4 }); // a curve may go on beyond the scale
       clip.append(...lines(view, x, y));
-      drawn.append(...grid(width, x, y), clip);
+      drawn.append(...grid(x(0), x(largest), y), clip);
     }
-    drawn.append(...axis(view, x, floor, width), ...marks(view, x, floor));
-    this.#host.replaceChildren(view.curve ? keys(view) : h("span"), drawn);
+    drawn.append(...axis(view, x, floor), ...marks(view, (eps) => x(Math.min(eps, largest)), floor));
+    $("chart").replaceChildren(...(curve ? [keys(view)] : []), drawn);
   }
 }
 
+const right = ({ eps, series }, at, unit) => `${percent(series.vote[at].share)} at eps ${epsText(eps[at], unit)}`;
+
 /** What the curve says at an eps: a measured point, or the two that it lies between. */
 export function reading(curve, eps, unit) {
-  const at = curve.eps.findIndex((each) => Math.abs(each - eps) < 1e-6);
-  const share = (index) => percent(curve.series.vote[index].share);
-  const whom = `of ${count(curve.n)} images`;
-  if (at >= 0) return `Measured at eps ${epsText(eps, unit)}: the vote is right on ${share(at)} ${whom}.`;
-  const next = curve.eps.findIndex((each) => each > eps);
-  if (next < 1) return `Measured up to eps ${epsText(curve.eps.at(-1), unit)}: right on ${share(curve.eps.length - 1)} ${whom}.`;
-  const [low, high] = [next - 1, next].map((index) => `${share(index)} at ${epsText(curve.eps[index], unit)}`);
-  return `Measured around this eps: the vote is right on ${low}, ${high}, ${whom}.`;
+  const at = curve.eps.findIndex((each) => Math.abs(each - eps) < 1e-6), next = curve.eps.findIndex((each) => each > eps);
+  const points = at >= 0 ? [at] : next < 1 ? [curve.eps.length - 1] : [next - 1, next];
+  return `Measured: the vote is right on ${points.map((each) => right(curve, each, unit)).join(" and ")}, of ${count(curve.n)} images.`;
 }
 
-function described(view) {
-  if (!view.curve) return `Scale of eps from 0 to ${epsText(view.largest, view.unit)}; no curve has been measured.`;
-  const points = view.curve.eps.map((eps, index) => `${percent(view.curve.series.vote[index].share)} at eps ${plain(eps)}`);
-  return `Accuracy of the vote against eps: ${points.join(", ")}.`;
+function described({ curve, largest, unit }) {
+  if (!curve) return `Scale of eps from 0 to ${epsText(largest, unit)}; no curve has been measured.`;
+  return `Accuracy of the vote against eps: ${curve.eps.map((_, at) => right(curve, at, unit)).join(", ")}.`;
 }
 
-const names = (view) => ["vote", ...view.members].filter((name) => view.curve.series[name]);
+/** The curve's series, each with its colour; the vote is the first. */
+const series = ({ curve, members }) => ["vote", ...members].map((name, index) => ({ name, index })).filter(({ name }) => curve.series[name]);
 
 function keys(view) {
-  const each = names(view).map((name) => h("span", { className: `key s${view.members.indexOf(name) + 1}` }, name));
+  const each = series(view).map(({ name, index }) => h("span", { className: `key s${index}` }, name));
   return h("p", { className: "keys", ariaHidden: "true" }, ...each);
 }
 
-function grid(width, x, y) {
+const text = (words, x, y, anchor, kind = "") => s("text", { class: `tick ${kind}`, x, y, "text-anchor": anchor }, words);
+const line = (kind, d) => s("path", { class: kind, d });
+
+function grid(left, right, y) {
   return [0, 0.5, 1].flatMap((share) => [
-    s("line", { class: "grid", x1: x(0), x2: width - EDGE, y1: y(share), y2: y(share) }),
-    s("text", { class: "tick", x: width - EDGE, y: y(share) - 3, "text-anchor": "end" }, share ? `${100 * share}%` : ""),
+    line("grid", `M${left} ${y(share)}H${right}`),
+    text(share ? `${100 * share}%` : "", right, y(share) - 3, "end"),
   ]);
 }
 
 function lines(view, x, y) {
-  const { curve } = view;
-  return names(view).reverse().map((name) => {
-    const points = curve.eps.map((eps, index) => [eps, curve.series[name][index].share]);
-    const path = points.map(([eps, share], index) => `${index ? "L" : "M"}${x(eps).toFixed(1)} ${y(share).toFixed(1)}`);
-    const group = s("g", { class: `series s${view.members.indexOf(name) + 1}` }, s("path", { class: "line", d: path.join("") }));
-    if (name === "vote") {
-      for (const [eps, share] of points) {
-        group.append(s("circle", { class: "dot", cx: x(eps), cy: y(share), r: 3 }));
-      }
-    }
-    return group;
+  return series(view).reverse().map(({ name, index }) => {
+    const points = view.curve.eps.map((eps, at) => [x(eps), y(view.curve.series[name][at].share)]);
+    const dots = index ? [] : points.map(([cx, cy]) => s("circle", { class: "dot", cx, cy, r: 3 }));
+    return s("g", { class: `s${index}` }, line("line", `M${points.join("L")}`), ...dots);
   });
 }
 
-function axis(view, x, floor, width) {
-  const scale = view.unit ? 255 : 1, rough = (view.largest * scale) / Math.max(3, Math.min(8, width / 70));
-  const power = 10 ** Math.floor(Math.log10(rough)), step = power * NICE.find((each) => each * power >= rough);
-  const drawn = [s("line", { class: "axis", x1: x(0), x2: x(view.largest), y1: floor, y2: floor })];
-  for (let at = 0; at <= view.largest * scale * 1.0001; at += step) {
-    const eps = at / scale, where = x(eps), ends = eps > view.largest * 0.97 ? "end" : at ? "middle" : "start";
-    drawn.push(s("line", { class: "axis", x1: where, x2: where, y1: floor, y2: floor + 4 }));
-    drawn.push(s("text", { class: "tick", x: ends === "start" ? where - 4 : where, y: floor + 17, "text-anchor": ends },
-      at ? epsText(eps, view.unit) : "0"));
-  }
-  return drawn;
+function axis({ unit, largest }, x, floor) {
+  const ticks = [0, 0.25, 0.5, 0.75, 1].map((part) => part * largest).flatMap((eps) => [
+    line("axis", `M${x(eps)} ${floor}v4`),
+    text(epsText(eps, unit), x(eps), floor + 17, "middle"),
+  ]);
+  return [line("axis", `M${x(0)} ${floor}H${x(largest)}`), ...ticks];
 }
 
-function marks(view, x, floor) {
-  const drawn = [], inside = (eps) => Math.min(eps, view.largest);
-  for (const { eps, broken } of view.trail) {
-    drawn.push(s("circle", { class: broken ? "fell" : "held", cx: x(inside(eps)), cy: floor, r: 3.5 }));
-  }
-  drawn.push(s("path", { class: "cursor", d: `M${x(inside(view.eps))} ${TOP - 6}V${floor + 8}` }));
-  if (view.smallest) {
-    const at = x(inside(view.smallest)), late = view.smallest > 0.6 * view.largest;
-    drawn.push(s("path", { class: "smallest", d: `M${at} ${TOP - 6}V${floor}` }));
-    const place = { class: "tick falls", x: at + (late ? -7 : 7), y: TOP + 15, "text-anchor": late ? "end" : "start" };
-    drawn.push(s("text", place, `falls from ${epsText(view.smallest, view.unit)}`));
+function marks({ trail, eps, smallest, largest, unit }, x, floor) {
+  const tried = trail.map((each) => s("circle", { class: each.broken ? "fell" : "held", cx: x(each.eps), cy: floor, r: 3.5 }));
+  const drawn = [...tried, line("cursor", `M${x(eps)} ${TOP - 6}V${floor + 8}`)];
+  if (smallest) {
+    const [shift, anchor] = smallest > 0.6 * largest ? [-7, "end"] : [7, "start"];
+    drawn.push(line("smallest", `M${x(smallest)} ${TOP - 6}V${floor}`));
+    drawn.push(text(`falls from ${epsText(smallest, unit)}`, x(smallest) + shift, TOP + 15, anchor, "falls"));
   }
   return drawn;
 }

@@ -4,18 +4,13 @@ const SVG = "http://www.w3.org/2000/svg";
 
 export const $ = (id) => document.getElementById(id);
 
-/** An HTML element. `props` are properties, or attributes where their name has a dash; children are nodes or text. */
+/** An HTML element with its properties; children are nodes or text, and what is empty is left out. */
 export function h(tag, props = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(props)) {
-    if (name.includes("-") || name === "role" || name === "scope") element.setAttribute(name, value);
-    else element[name] = value;
-  }
-  element.append(...children.filter((child) => child !== null && child !== undefined));
+  const element = Object.assign(document.createElement(tag), props);
+  element.append(...children.filter(Boolean));
   return element;
 }
 
-/** An SVG element. */
 export function s(tag, attributes = {}, ...children) {
   const element = document.createElementNS(SVG, tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -24,8 +19,12 @@ export function s(tag, attributes = {}, ...children) {
 }
 
 /** Say it to those who listen to the page. */
-export function announce(text) {
-  $("status").textContent = text;
+export const announce = (text) => ($("status").textContent = text);
+
+/** An image whose pixels are shown as squares if they are few. */
+export function sharp(image) {
+  image.onload = () => image.classList.toggle("pixels", Math.max(image.naturalWidth, image.naturalHeight) <= 128);
+  return image;
 }
 
 /** A bar of `share` of its width, in the colour of series `index`. */
@@ -35,7 +34,6 @@ export function bar(share, index, kind = "") {
   return h("span", { className: `bar s${index} ${kind}`, ariaHidden: "true" }, fill);
 }
 
-/** A member's bit widths as the field writes them. */
 export function precision({ precision: { weights, activations } }) {
   return weights === 32 ? "fp32" : `w${weights}a${activations}`;
 }
@@ -43,5 +41,5 @@ export function precision({ precision: { weights, activations } }) {
 /** A member's cell: its colour, name and precision. Series 0 is the vote. */
 export function memberCell(member, index, ...more) {
   const small = [precision(member), ...more].filter((word) => word && word !== member.name).join(", ");
-  return h("th", { scope: "row", className: `member s${index}` }, member.name, small ? h("small", {}, small) : null);
+  return h("th", { scope: "row", className: `member s${index}` }, member.name, small && h("small", {}, small));
 }

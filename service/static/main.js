@@ -11,13 +11,15 @@ import { refusal } from "./words.js";
 const REFUSED_PICTURES = new Set(["not_an_image", "image_too_large", "body_too_large"]);
 const KNOCK_MS = 2000;
 
+const modes = [...document.getElementsByName("mode")];
+const mode = () => modes.find(({ checked }) => checked)?.value;
+const quiet = () => $("trouble").replaceChildren();
 let served = [], start = {}, bundle = null, asking = null, knocking = false, passing = false;
-const reports = new Map(), modes = [...document.getElementsByName("mode")];
 
 const source = new Source((settled) => {
   attack.forget();
   attack.refresh();
-  $("trouble").replaceChildren();
+  quiet();
   ask(settled);
 }, show);
 const attack = new Attack({ picture: () => source.picture, failed: fail, worked: calm });
@@ -29,33 +31,23 @@ async function begin() {
   source.limit = start.max_body_bytes;
   attack.offer(start.attacks);
   if (!mode()) for (const input of modes) input.checked = input.value === start.mode;
-  const name = served.some((each) => each.name === bundle?.name) ? bundle.name : found[0].default;
+  const name = served.find((each) => each.name === bundle?.name)?.name ?? found[0].default;
   showBundles(served, start.bundles, choose);
   await choose(name);
   document.body.dataset.ready = "yes";
 }
 
-const mode = () => modes.find((input) => input.checked)?.value;
-
 async function choose(name) {
   bundle = served.find((each) => each.name === name);
   showBundle(bundle, start.bundles[name]);
-  source.drawable = bundle.input.resize === "digit";
-  const key = `${name} ${bundle.version}`;
-  study(reports.get(key) ?? null);
+  source.fit(bundle.input);
+  study(null);
+  if (bundle.report) report(name).then((found) => bundle.name === name && study(found), () => null);
   showNoVerdict(bundle);
-  if (bundle.report && !reports.has(key)) fetchReport(name, key);
   await ask(true);
 }
 
-/** A report, for its curve and pictures; the page does without if it does not come. */
-async function fetchReport(name, key) {
-  const found = await report(name).catch(() => null);
-  if (!found) return;
-  reports.set(key, found);
-  if (bundle.name === name) study(found);
-}
-
+/** A report has a curve and pictures; the page does without them until it comes. */
 function study(found) {
   attack.adapt(bundle, start.bundles[bundle.name], found);
   attack.refresh();
@@ -66,15 +58,9 @@ function study(found) {
 }
 
 async function takeSample(sample) {
-  const { name, url } = sample;
-  try {
-    const picture = url.startsWith("data:")
-      ? new Blob([Uint8Array.from(atob(url.split(",")[1]), (letter) => letter.charCodeAt(0))], { type: "image/png" })
-      : await (await fetch(url)).blob();
-    await source.take(picture, `sample ${name}`);
-  } catch {
-    fail(new Trouble("gone"), () => takeSample(sample));
-  }
+  const picture = await fetch(sample.url).then((response) => response.blob(), () => null);
+  if (picture) source.take(picture, `sample ${sample.name}`);
+  else fail(new Trouble("gone"), () => takeSample(sample));
 }
 
 /** Ask for the verdict; the answer to the newest question counts. */
@@ -82,10 +68,7 @@ async function ask(settled) {
   if (!bundle || (!settled && asking)) return; // while somebody draws, one at a time
   asking?.abort();
   asking = null;
-  if (!source.picture) {
-    if (settled) showNoVerdict(bundle);
-    return;
-  }
+  if (!source.picture) return settled && showNoVerdict(bundle);
   const mine = (asking = new AbortController());
   $("verdict").ariaBusy = "true";
   try {
@@ -98,7 +81,7 @@ async function ask(settled) {
     if (!mine.signal.aborted) await refused(error);
   } finally {
     if (asking === mine) asking = null;
-    if (!asking) $("verdict").ariaBusy = "false";
+    $("verdict").ariaBusy = String(asking !== null);
   }
 }
 
@@ -118,17 +101,17 @@ function fail(trouble, retry) {
 /** Say what went wrong. What can be tried again passes as soon as something works, the rest with the next picture. */
 function show(trouble, retry = null) {
   const known = trouble instanceof Trouble ? trouble : new Trouble("page", String(trouble));
-  const button = (text, action) => h("button", { type: "button", onclick: action }, text);
+  const button = (text, onclick) => h("button", { type: "button", onclick }, text);
   passing = retry !== null;
   $("trouble").replaceChildren(
-    h("p", {}, refusal(known), known.detail ? h("small", {}, known.detail) : null),
+    h("p", {}, refusal(known), known.detail && h("small", {}, known.detail)),
     ...(retry ? [button("Try again", retry)] : []),
-    button("Dismiss", () => $("trouble").replaceChildren()),
+    button("Dismiss", quiet),
   );
 }
 
 function calm() {
-  if (passing) $("trouble").replaceChildren();
+  if (passing) quiet();
 }
 
 /** Ask every two seconds whether the server is back, one question at a time. */

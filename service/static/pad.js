@@ -1,5 +1,7 @@
 // Drawing by mouse, pen or finger. Strokes are kept as lines, so they can be drawn again as MNIST has them.
 
+import { h } from "./dom.js";
+
 const WIDTH = 0.075; // of the pad, as shown
 const SENT = 224, BOX = 160, PEN = 21; // eight times MNIST's 28 x 28, its 20 x 20 box, and its usual pen
 const LIVE_MS = 120;
@@ -16,34 +18,25 @@ export class Pad {
   constructor(canvas, changed) {
     this.#canvas = canvas;
     this.#changed = changed;
-    canvas.addEventListener("pointerdown", (event) => this.#down(event));
-    canvas.addEventListener("pointermove", (event) => this.#move(event));
-    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (event) => this.#up(event));
+    canvas.onpointerdown = (event) => this.#down(event);
+    canvas.onpointermove = (event) => this.#move(event);
+    canvas.onpointerup = canvas.onpointercancel = (event) => this.#up(event);
   }
 
   show(strokes) {
     this.strokes = strokes;
-    this.#paint();
-  }
-
-  #paint() {
-    const size = this.#canvas.width, context = this.#canvas.getContext("2d"), place = (value) => value * size;
-    context.clearRect(0, 0, size, size);
-    trace(context, this.strokes, place, place, WIDTH * size);
+    const size = this.#canvas.width, place = (value) => value * size;
+    trace(this.#canvas, strokes, place, place, WIDTH * size);
   }
 
   /** The drawing as a PNG: white on black, as large as MNIST's box whatever its size on the pad, by the same pen. */
   picture() {
     const points = this.strokes.flat(), xs = points.map(([x]) => x), ys = points.map(([, y]) => y);
-    const [left, top] = [Math.min(...xs), Math.min(...ys)];
-    const [width, height] = [Math.max(...xs) - left, Math.max(...ys) - top];
-    const scale = (BOX - PEN) / Math.max(width, height, 0.02);
-    const canvas = document.createElement("canvas");
-    canvas.width = canvas.height = SENT;
-    const context = canvas.getContext("2d");
-    context.fillRect(0, 0, SENT, SENT);
-    const place = (low, length) => (value) => SENT / 2 + (value - low - length / 2) * scale;
-    trace(context, this.strokes, place(left, width), place(top, height), PEN);
+    const ends = [xs, ys].map((values) => [Math.min(...values), Math.max(...values)]);
+    const scale = (BOX - PEN) / Math.max(...ends.map(([low, high]) => high - low), 0.02);
+    const [x, y] = ends.map(([low, high]) => (value) => SENT / 2 + (value - (low + high) / 2) * scale);
+    const canvas = h("canvas", { width: SENT, height: SENT });
+    trace(canvas, this.strokes, x, y, PEN);
     return new Promise((done) => canvas.toBlob(done, "image/png"));
   }
 
@@ -60,7 +53,7 @@ export class Pad {
     if (this.#drawing?.id !== event.pointerId) return;
     const events = event.getCoalescedEvents?.() ?? [];
     this.#drawing.points.push(...(events.length ? events : [event]).map((each) => this.#point(each)));
-    this.#paint();
+    this.show(this.strokes);
     if (event.timeStamp - this.#told > LIVE_MS) {
       this.#told = event.timeStamp;
       this.#changed("drawing");
@@ -79,7 +72,9 @@ export class Pad {
   }
 }
 
-function trace(context, strokes, x, y, width) {
+function trace(canvas, strokes, x, y, width) {
+  const context = canvas.getContext("2d");
+  context.fillRect(0, 0, canvas.width, canvas.height);
   Object.assign(context, { lineWidth: width, lineCap: "round", lineJoin: "round", strokeStyle: "#fff" });
   for (const stroke of strokes) {
     context.beginPath();

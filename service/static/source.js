@@ -1,6 +1,6 @@
 // Where a picture comes from: the pad, a file, the clipboard, a sample.
 
-import { $, h } from "./dom.js";
+import { $, h, sharp } from "./dom.js";
 import { Pad } from "./pad.js";
 import { Trouble } from "./server.js";
 import { count } from "./words.js";
@@ -20,9 +20,11 @@ export class Source {
   constructor(changed, failed) {
     this.#changed = changed;
     this.#failed = failed;
+    sharp($("shown"));
     $("undo").onclick = () => this.#redraw(this.#pad.strokes.slice(0, -1));
     $("clear").onclick = () => this.#redraw([]);
     $("open").onclick = () => $("file").click();
+    $("well").onclick = () => void (this.#pad.enabled || $("file").click());
     $("file").onchange = () => {
       const [file] = $("file").files;
       $("file").value = ""; // the same file may be chosen again
@@ -30,19 +32,21 @@ export class Source {
     };
     document.onpaste = (event) => this.#handed(event, event.clipboardData);
     document.ondrop = (event) => this.#handed(event, event.dataTransfer);
-    document.ondragover = (event) => {
+    document.ondragover = document.ondragleave = (event) => {
       event.preventDefault();
-      $("well").classList.add("over");
+      $("well").classList.toggle("over", event.type === "dragover");
     };
-    document.ondragleave = () => $("well").classList.remove("over");
   }
 
-  /** Whether the bundle reads digits, so that one may be drawn. */
-  set drawable(yes) {
-    this.#pad.enabled = yes;
-    $("well").classList.toggle("drawable", yes);
-    $("hint").textContent = yes ? "Draw a digit" : "Drop or paste a picture";
-    $("pad").ariaLabel = yes ? "Area to draw a digit in; samples and files do without a pointer" : "No picture yet";
+  /** A bundle that reads digits takes a drawing; any other photo is framed as that bundle sees it. */
+  fit({ resize, width, height }) {
+    const draws = (this.#pad.enabled = resize === "digit");
+    $("well").classList.toggle("drawable", draws);
+    $("well").style.aspectRatio = `${width} / ${height}`;
+    $("shown").style.objectFit = { digit: "contain", center_crop: "cover", stretch: "fill" }[resize];
+    $("hint").textContent = draws ? "Draw a digit" : "Drop, paste or pick a picture";
+    $("pad").hidden = !draws && !this.#pad.strokes.length;
+    $("undo").hidden = !draws;
   }
 
   /** Take a picture. One that no browser can show, or that is too large, is refused, and what there was is kept. */
@@ -51,9 +55,9 @@ export class Source {
       const sizes = `${name}: expected at most ${count(this.limit)} bytes, got ${count(blob.size)}.`;
       return this.#failed(new Trouble("body_too_large", sizes));
     }
-    const url = URL.createObjectURL(blob), turn = ++this.#turn;
+    const url = URL.createObjectURL(blob), turn = ++this.#turn, image = h("img", { src: url });
     try {
-      await h("img", { src: url }).decode();
+      await image.decode();
     } catch {
       URL.revokeObjectURL(url);
       return this.#failed(new Trouble("not_an_image", `${name}: expected a PNG, JPEG, WebP, GIF or BMP.`));
@@ -61,7 +65,7 @@ export class Source {
     if (turn !== this.#turn) return URL.revokeObjectURL(url); // something newer was faster
     this.#kept = { strokes: this.#pad.strokes, picture: this.picture, name: $("shown").title };
     this.#pad.show([]);
-    this.#show(blob, url, name);
+    this.#show(blob, url, name, [image.naturalWidth, image.naturalHeight]);
     return this.#changed(true);
   }
 
@@ -74,7 +78,7 @@ export class Source {
   async restore() {
     if (!this.#kept) return false;
     const { strokes, picture, name } = this.#kept;
-    await (strokes.length || !picture ? this.#redraw(strokes) : this.take(picture, name));
+    await (name ? this.take(picture, name) : this.#redraw(strokes));
     this.#kept = null;
     return true;
   }
@@ -82,7 +86,7 @@ export class Source {
   #drawn(state) {
     if (state !== "begun") return this.#redraw(this.#pad.strokes, state === "done");
     this.#kept = null;
-    if (this.#url) this.#show(null, "", "");
+    if (this.#url) this.#show(null);
     return this.#changed(false);
   }
 
@@ -91,29 +95,24 @@ export class Source {
     this.#pad.show(strokes);
     const picture = strokes.length ? await this.#pad.picture() : null;
     if (turn !== this.#turn) return undefined;
-    this.#show(picture, "", "");
+    this.#show(picture);
     return this.#changed(settled);
   }
 
-  #show(picture, url, name) {
+  #show(picture, url = "", name = "", size = []) {
     if (this.#url) URL.revokeObjectURL(this.#url);
     this.#url = url;
     this.picture = picture;
-    const image = $("shown");
+    const image = $("shown"), { length } = this.#pad.strokes;
     image.hidden = !url;
-    image.onload = () => {
-      const { naturalWidth: width, naturalHeight: height } = image;
-      image.classList.toggle("pixels", Math.max(width, height) <= 128);
-      $("name").textContent = `${name} · ${width} × ${height}`;
-    };
     if (url) image.src = url;
     else image.removeAttribute("src");
     image.title = name;
     image.alt = `The picture to classify: ${name}`;
-    $("name").textContent = name;
-    $("undo").disabled = !this.#pad.strokes.length;
+    $("name").textContent = name && `${name} · ${size.join(" × ")}`;
+    $("undo").disabled = !length;
     $("clear").disabled = !picture;
-    $("well").classList.toggle("filled", picture || this.#pad.strokes.length);
+    $("well").classList.toggle("filled", picture || length);
   }
 
   #handed(event, data) {
@@ -127,10 +126,8 @@ export class Source {
 
 /** Buttons for samples `{name, url}`; `taken` gets the one that is pressed. */
 export function showSamples(samples, taken) {
-  $("samples").replaceChildren(
-    ...samples.map((sample) => {
-      const image = h("img", { src: sample.url, alt: `Sample: ${sample.name}`, width: 28, height: 28 });
-      return h("button", { type: "button", onclick: () => taken(sample) }, image);
-    }),
-  );
+  $("samples").replaceChildren(...samples.map((sample) => {
+    const image = h("img", { src: sample.url, alt: `Sample: ${sample.name}` });
+    return h("button", { onclick: () => taken(sample) }, image);
+  }));
 }

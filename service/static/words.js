@@ -8,7 +8,10 @@ export function percent(share, digits = 1) {
   return `${shown.toFixed(digits)}%`;
 }
 
-export const milliseconds = (ms) => (ms < 10 ? `${ms.toFixed(2)} ms` : ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
+export function milliseconds(ms) {
+  if (ms >= 1000) return `${(ms / 1000).toFixed(1)} s`;
+  return `${ms.toFixed(ms < 10 ? 2 : 0)} ms`;
+}
 
 export const count = (number) => number.toLocaleString("en");
 
@@ -16,10 +19,7 @@ export const count = (number) => number.toLocaleString("en");
 export const plain = (number) => String(Number(number.toPrecision(3)));
 
 /** eps as the field writes it: in 255ths for colour and linf. */
-export function epsText(eps, in255ths) {
-  if (!in255ths) return plain(eps);
-  return `${Number((255 * eps).toFixed(2))}/255`;
-}
+export const epsText = (eps, in255ths) => (in255ths ? `${Number((255 * eps).toFixed(2))}/255` : plain(eps));
 
 /** The number that somebody wrote, `0.03` or `8/255`; NaN for anything else. */
 export function parseEps(text) {
@@ -39,24 +39,20 @@ export function claim(facts) {
 }
 
 const REFUSALS = {
-  gone: "The server does not answer. Your picture is kept; the page goes on as soon as it is back.",
+  gone: "The server does not answer. Your picture is kept; the page goes on once it is back.",
   slow: "The server took too long to answer.",
   unknown_bundle: "This bundle is no longer served. Choose another; your picture is kept.",
-  queue_full: "The server is busy: too many are waiting already. Try again in a moment.",
+  queue_full: "The server is busy. Try again in a moment.",
   unavailable: "The server is starting, stopping, or has lost the process that attacks. Try again in a moment.",
   no_quorum: "No verdict: too few members have a vote, and the ensemble does not guess.",
-  deadline: "The server gave up: the answer was not ready in time. Try again.",
+  deadline: "The server gave up: no answer in time. Try again.",
   not_an_image: "This is not a picture that the server reads.",
   image_too_large: "This picture has too many pixels.",
   body_too_large: "This file is too large.",
   body_too_slow: "The picture arrived too slowly. Try again.",
-  invalid_value: "The server refuses this.",
-  key_missing: "This server asks for a key, and this page has none.",
-  key_refused: "This server asks for a key, and this page has none.",
-  malformed: "The server does not understand the request.",
   internal: "The server failed.",
   page: "This page failed. Load it again.",
 };
 
-/** What went wrong, in words. */
-export const refusal = (trouble) => REFUSALS[trouble.code] ?? `The server refuses this (${trouble.status}).`;
+/** What went wrong, in words; the server's own follow. */
+export const refusal = (trouble) => REFUSALS[trouble.code] ?? "The server refuses this.";

@@ -230,9 +230,11 @@ def test_the_curve_follows_the_norm_and_is_read_at_eps(both: Live, window: Windo
     eps = report["curve"]["eps"]
     expect(page.locator("#chart svg").first).to_have_attribute("aria-label", re.compile("^Accuracy of the vote"))
     page.get_by_role("slider").fill("0.15")
-    expect(page.locator("#at-eps")).to_contain_text(f"Measured at eps 0.15: the vote is right on {shares[2]:.1%}")
+    expect(page.locator("#at-eps")).to_contain_text(f"the vote is right on {shares[2]:.1%} at eps 0.15, of")
     page.get_by_role("slider").fill("0.2")
-    expect(page.locator("#at-eps")).to_contain_text(f"{shares[2]:.1%} at {eps[2]}, {shares[3]:.1%} at {eps[3]}")
+    expect(page.locator("#at-eps")).to_contain_text(
+        f"{shares[2]:.1%} at eps {eps[2]} and {shares[3]:.1%} at eps {eps[3]}"
+    )
     page.get_by_label("Norm").select_option("l2")
     expect(page.locator("#at-eps")).to_have_text("The report's curve is for linf.")
 

@@ -17,7 +17,7 @@ from tests.toy_bundle import ToyBundle
 def test_it_says_where_it_is_and_what_to_type(toy: ToyBundle) -> None:
     with running(served(toy.folder, "--log-format", "json")) as process:
         first, empty, *commands = greeting(process)
-        said = re.fullmatch(r"EMPIR Serve answers on (http://127\.0\.0\.1:\d+) \(try it by hand: \1/docs\)", first)
+        said = re.fullmatch(r"EMPIR Serve answers on (http://127\.0\.0\.1:\d+) \(try it by hand: \1/\)", first)
         assert said is not None and empty == ""
         for command, path in zip(commands, ("/predict", "/robustness-probe"), strict=True):
             curl, flag, form, url = shlex.split(command)
