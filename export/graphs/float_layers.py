@@ -3,7 +3,6 @@
 import numpy as np
 from torch import nn
 
-from export.graphs.first_layer import SpaceToDepth
 from export.graphs.geometry import window_of
 from export.graphs.graph import GraphBuilder
 from export.graphs.products import flattened, reshaped
@@ -65,10 +64,3 @@ def global_average_pool(layer: nn.AdaptiveAvgPool2d, graph: GraphBuilder, x: str
     if layer.output_size not in (1, (1, 1)):
         raise TypeError(f"no rule to export other sizes than 1: {layer}")
     return graph.node("GlobalAveragePool", x, shape=(graph.shape_of(x)[0], 1, 1))
-
-
-def space_to_depth(layer: SpaceToDepth, graph: GraphBuilder, image: str) -> str:
-    (channels, *sizes), s, pad = graph.shape_of(image), layer.block, layer.padding
-    shape = (s * s * channels, *((size + 2 * pad) // s for size in sizes))
-    padded = graph.node("Pad", image, graph.constant([0, 0, pad, pad] * 2, np.int64))
-    return graph.node("SpaceToDepth", padded, blocksize=s, shape=shape)

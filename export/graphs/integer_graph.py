@@ -7,7 +7,6 @@ import onnx
 from torch import nn
 
 from export.graphs import float_layers, integer_layers
-from export.graphs.first_layer import SpaceToDepth, fold_first_layer
 from export.graphs.graph import CONTRIB, GraphBuilder, Shape
 from models.integer import (
     Dequantize,
@@ -28,7 +27,7 @@ def member_graph(network: nn.Sequential, image_shape: Shape, name: str) -> onnx.
     """
     graph = GraphBuilder()
     image = graph.input("image", image_shape)
-    value = emit(fold_first_layer(network, image_shape), graph, image)
+    value = emit(network, graph, image)
     graph.output(value, "logits", graph.shape_of(value))
     return graph.build(name)
 
@@ -47,7 +46,6 @@ emit.register(nn.Flatten, float_layers.flatten)
 emit.register(nn.MaxPool2d, float_layers.max_pool)
 emit.register(nn.AvgPool2d, float_layers.average_pool)
 emit.register(nn.AdaptiveAvgPool2d, float_layers.global_average_pool)
-emit.register(SpaceToDepth, float_layers.space_to_depth)
 emit.register(QuantizeInput, integer_layers.quantize_input)
 emit.register(Dequantize, integer_layers.dequantize)
 emit.register(IntegerConv2d, integer_layers.product)
@@ -57,9 +55,17 @@ emit.register(IntegerAvgPool2d, integer_layers.average_pool)
 
 @emit.register
 def _(network: nn.Sequential, graph: GraphBuilder, x: str) -> str:
+    before: nn.Module | None = None
     for index, layer in enumerate(network):
+        after = network[index + 1] if index + 1 < len(network) else None
         with graph.inside(str(index)):
-            x = emit(layer, graph, x)
+            if isinstance(layer, IntegerConv2d) and isinstance(after, nn.MaxPool2d):
+                x = emit(integer_layers.unclipped(layer), graph, x)
+            else:
+                x = emit(layer, graph, x)
+        if isinstance(layer, nn.MaxPool2d) and isinstance(before, IntegerConv2d):
+            x = integer_layers.within(graph, x, before.output)
+        before = layer
     return x
 
 

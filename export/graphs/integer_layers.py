@@ -1,5 +1,7 @@
 """Member graphs' rules for layers that compute on integer levels, held as uint8."""
 
+from copy import copy
+
 import numpy as np
 from onnx import TensorProto
 
@@ -21,12 +23,10 @@ from models.quantizers import top_level
 
 
 def quantize_input(layer: QuantizeInput, graph: GraphBuilder, x: str) -> str:
-    n = top_level(layer.bits)
-    # QuantizeLinear saturates at 255, not at n: clip first. Its division by 1/n rounds elsewhere than torch's x * n.
-    clipped = graph.node("Clip", x, graph.constant(0, np.float32), graph.constant(1, np.float32))
-    scaled = graph.node("Mul", clipped, graph.constant(n, np.float32))
-    one, zero = graph.constant(1, np.float32), graph.constant(0, np.uint8)
-    return graph.node("QuantizeLinear", scaled, one, zero, shape=graph.shape_of(x), zero_point=0)
+    # QuantizeLinear's division by 1/n rounds elsewhere than torch's x * n. It saturates at 0 and 255: what is beyond n
+    # is clipped as levels, of which there is a quarter of the bytes.
+    scaled = graph.node("Mul", x, graph.constant(top_level(layer.bits), np.float32), shape=graph.shape_of(x))
+    return _requantized(graph, scaled, Output(layer.bits))
 
 
 def dequantize(layer: Dequantize, graph: GraphBuilder, x: str) -> str:
@@ -68,9 +68,22 @@ def _requantized(graph: GraphBuilder, values: str, output: Output) -> str:
     return within(graph, levels, output)
 
 
+def unclipped(layer: IntegerConv2d) -> IntegerConv2d:
+    """The layer before a max pool, its levels clipped only by what uint8 holds: `within` then clips what is pooled.
+
+    The same levels, since both are monotone, and fewer to clip. A Clip in between would also keep ONNX Runtime from
+    pooling with channels last, as its int8 convolutions have them: two to four times as fast.
+    """
+    if layer.output.bits is None:
+        return layer
+    copied = copy(layer)
+    copied.output = layer.output._replace(bits=8)
+    return copied
+
+
 def within(graph: GraphBuilder, y: str, output: Output) -> str:
     """Levels uint8 clipped to those of `output`: kernels saturate at 0 and 255."""
-    if output.bits == 8:
+    if output.bits in (None, 8):
         return y
     zero = graph.zero_point_of(y) or 0
     return graph.node("Clip", y, *level_limits(graph, output, zero), shape=graph.shape_of(y), zero_point=zero)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from onnx import TensorProto
 
+from export.graphs import few_channels
 from export.graphs.geometry import Window, window_of
 from export.graphs.graph import CONTRIB, GraphBuilder, Shape
 from export.graphs.packing import packed_levels
@@ -87,6 +88,8 @@ def _convolution(stored: Stored, graph: GraphBuilder, x: str, zero: int) -> str:
     """QLinearConv; large groups one by one, because its fastest kernel knows no groups."""
     layer = stored.layer
     assert isinstance(layer, IntegerConv2d)
+    if few_channels.fits(layer):
+        return _over_rows(stored, graph, x, zero)
     shape, parts = graph.shape_of(x), layer.groups
     filters, channels = len(layer.weight) // parts, shape[0] // parts
     apart = parts > 1 and channels >= FEWEST_APART
@@ -110,6 +113,18 @@ def _convolution(stored: Stored, graph: GraphBuilder, x: str, zero: int) -> str:
         y = graph.node("QLinearConv", *inputs, *finish, shape=out, zero_point=zero, **window.attributes(shape))
         outputs.append(y)
     return outputs[0] if not apart else graph.node("Concat", *outputs, axis=1, shape=out, zero_point=zero)
+
+
+def _over_rows(stored: Stored, graph: GraphBuilder, x: str, zero: int) -> str:
+    """QLinearConv with the kernel's rows as channels."""
+    layer = stored.layer
+    assert isinstance(layer, IntegerConv2d)
+    one, x_zero = graph.constant(1, np.float32), graph.constant(graph.zero_point_of(x) or 0, np.uint8)
+    rows = few_channels.rows_as_channels(layer, graph, x, stored.weight)
+    inputs = (rows.x, one, x_zero, rows.weight, stored.multiplier, weight_zero(graph, layer.multiplier.shape))
+    finish = (one, graph.constant(zero, np.uint8), *([stored.bias] if stored.bias else []))
+    out = out_shape(layer, graph.shape_of(x))
+    return graph.node("QLinearConv", *inputs, *finish, shape=out, zero_point=zero, **rows.attributes)
 
 
 def weight_zero(graph: GraphBuilder, shape: Shape) -> str:
