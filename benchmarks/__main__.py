@@ -13,6 +13,7 @@ from rich.table import Table
 from benchmarks.accuracy import accuracy, agreement, size
 from benchmarks.context import Context
 from benchmarks.halving import halving
+from benchmarks.kernels import kernels
 from benchmarks.probe import probes
 from benchmarks.quorum import quorum
 from benchmarks.server import added, memory, start
@@ -28,6 +29,7 @@ BENCHMARKS = {
     "added": added,
     "probe": probes,
     "halving": halving,
+    "kernels": kernels,
     "throughput": throughput,
 }
 

@@ -2,7 +2,8 @@
 
 ONNX Runtime's fastest int8 kernel takes channels in fours; over one or three it falls back to fetching single bytes.
 With the rows that a kernel of k x k sees at a height as channels, a kernel of 1 x k gives the same integer sums, and
-whole rows are quick to copy. Microseconds, quantization included, as `python -m benchmarks kernels` measures them:
+whole rows are quick to copy. Microseconds for one image, quantization included, one thread with AVX-512 VNNI, shortest
+of 240 runs in turn, ONNX Runtime 1.32 (`python -m benchmarks kernels` compares whole members):
 
 | first layer of | as it is | channels padded to 4 | blocks of pixels as channels | rows as channels |
 |---|---|---|---|---|
