@@ -1,5 +1,6 @@
 """A member on OpenVINO. Importing this imports openvino, so only who wants it does."""
 
+import sys
 from functools import cache
 from pathlib import Path
 from queue import LifoQueue
@@ -7,10 +8,14 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnxruntime as ort
-import openvino as ov
 from numpy.typing import NDArray
 
 from runtime.errors import BundleError
+
+# OpenVINO reports every import to its makers, over the network; where it does not find this package, it does not.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+import openvino as ov  # noqa: E402
 
 Floats = NDArray[np.float32]
 

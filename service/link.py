@@ -2,11 +2,11 @@
 
 import asyncio
 import itertools
-import pickle
 import struct
 import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -21,7 +21,7 @@ _LENGTH = struct.Struct("!I")
 
 
 class Link:
-    """Questions and answers, several under way at a time; pickled, as both sides are processes of this program."""
+    """Questions and answers, several under way at a time; sent as `multiprocessing` sends between processes."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handle: Handle) -> None:
         self._reader, self._writer, self._handle = reader, writer, handle
@@ -69,7 +69,7 @@ class Link:
         try:
             while True:
                 (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
-                self._take(*pickle.loads(await self._reader.readexactly(length)))
+                self._take(*ForkingPickler.loads(await self._reader.readexactly(length)))
         except (asyncio.IncompleteReadError, ConnectionError):
             self._end()
 
@@ -99,7 +99,7 @@ class Link:
 
     def _send(self, number: int, kind: Kind, content: Any) -> None:
         if not self._writer.is_closing():
-            message = pickle.dumps((number, kind, content))
+            message = bytes(ForkingPickler.dumps((number, kind, content)))
             self._writer.write(_LENGTH.pack(len(message)) + message)
 
     def _end(self) -> None:
