@@ -13,12 +13,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from runtime.errors import EmpirError
 from service import health, home, openapi, predict, probe, reports
 from service.catalog import Catalog
 from service.decoder import Decoder
-from service.errors import handle
+from service.errors import handle, leave
 from service.ledger import Ledger
 from service.logs import make_logger
 from service.metrics import Metrics
@@ -98,6 +99,7 @@ def create_app(
         app.include_router(router)
     for kind in (EmpirError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, handle)
+    app.add_exception_handler(ClientDisconnect, leave)
     # Around the application, not a middleware in it: hot routes go through nothing else.
     app.state.edge = Edge(app, settings, metrics, logger, hot_route, tracer, ledger)
     app.openapi = openapi.complete(app.openapi)  # type: ignore[method-assign]

@@ -103,6 +103,7 @@ STATUS = {
     "unavailable": 503,
     "deadline": 504,
 }
+CLIENT_LEFT = 499
 HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
 REFUSALS = frozenset(STATUS) - {"no_quorum", "unavailable"}
 """Codes of requests that were turned down; a closed set, so a metric's label."""
@@ -155,6 +156,11 @@ def answer_for(error: Exception, request_id: str, path: str = "") -> Response:
     else:
         status, detail = 500, "The server failed; its log has the cause under this request_id."
     return problem(status, code, detail, request_id, headers, path)
+
+
+async def leave(request: Request, error: Exception) -> Response:
+    """What the application says when its client has gone; nobody hears it, but metrics and log have its status."""
+    return Response(status_code=CLIENT_LEFT)
 
 
 async def handle(request: Request, error: Exception) -> Response:

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.errors import REFUSALS
+from service.errors import CLIENT_LEFT, REFUSALS
 from service.exchange import Exchange
 from service.ledger import Ledger
 from service.metrics import Metrics
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-CLIENT_LEFT = 499
 
 
 class HotRoute(NamedTuple):

@@ -39,7 +39,7 @@ DIGITS: dict[str, Strokes] = {
 OTHER = "toy-2"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright's event loop runs in this thread: after it other tests run theirs
 def browser() -> Iterator[Browser]:
     with chromium() as browser:
         yield browser

@@ -104,7 +104,9 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     event = threading.Event()
     monkeypatch.setattr(
         "service.probe.Job",
-        lambda folder, version, image, parameters: Announced(folder, version, image, parameters, event),
+        lambda folder, version, image, parameters, generation: Announced(
+            folder, version, image, parameters, event, generation=generation
+        ),
     )
     return event
 
