@@ -36,7 +36,7 @@ MEMBERS: tuple[tuple[Callable[[Precision], nn.Sequential], str, Shape], ...] = (
 
 
 def kernels(_: Context) -> list[Figure]:
-    """Members with random weights, one image, one thread: CPU time as exported over that of the same written otherwise."""
+    """Members with random weights, one image, one thread: CPU time as exported over that of the other ways."""
     return [figure for build, precision, shape in MEMBERS for figure in _of_member(build, precision, shape)]
 
 
