@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.probe_process import Job, ProbeProcess
+from service.worker import RemoteProbes
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Announced(Job):
 
 
 @contextmanager
-def stopped(probes: ProbeProcess) -> Iterator[int]:
+def stopped(probes: ProbeProcess | RemoteProbes) -> Iterator[int]:
     """The id of the process, which stands still in this block: a probe takes as long as the test wants."""
     pid = probes.pid
     assert pid is not None
