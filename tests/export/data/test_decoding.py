@@ -34,13 +34,18 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [str(path) for path in paths]
 
 
+def decoding_processes() -> list[multiprocessing.process.BaseProcess]:
+    """The processes that this one has started, but for the probe process of a server that other tests share."""
+    return [process for process in multiprocessing.active_children() if process.name != "empir-probe"]
+
+
 @pytest.fixture
 def decoder() -> Iterator[Decoder]:
     """With one process."""
     decoder = Decoder(SPEC, workers=1)
     yield decoder
     decoder.close()
-    assert multiprocessing.active_children() == []
+    assert decoding_processes() == []
 
 
 def end_of(processes: list[multiprocessing.process.BaseProcess]) -> None:
@@ -108,13 +113,13 @@ def test_processes_give_what_this_one_gives_in_order(pictures: list[str], decode
     for found, paths in zip(decoder.decode(batches), batches, strict=True):
         assert_same(found, decode_files(paths, SPEC))
         assert len(found.images) + len(found.unreadable) == len(paths)
-    assert len(multiprocessing.active_children()) == 1
+    assert len(decoding_processes()) == 1
 
 
 def test_few_files_start_no_process(pictures: list[str], decoder: Decoder) -> None:
     (found,) = decoder.decode([pictures[:FEW]])
     assert_same(found, decode_files(pictures[:FEW], SPEC))
-    assert multiprocessing.active_children() == []
+    assert decoding_processes() == []
 
 
 def test_no_more_is_read_ahead_than_two_batches(pictures: list[str], decoder: Decoder) -> None:
@@ -131,7 +136,7 @@ def test_no_more_is_read_ahead_than_two_batches(pictures: list[str], decoder: De
 
 def test_a_process_that_dies_is_told_and_replaced(pictures: list[str], decoder: Decoder) -> None:
     next(decoder.decode([pictures]))
-    (process,) = multiprocessing.active_children()
+    (process,) = decoding_processes()
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     end_of([process])
@@ -143,7 +148,7 @@ def test_a_process_that_dies_is_told_and_replaced(pictures: list[str], decoder: 
 def test_processes_end_with_the_decoder(pictures: list[str]) -> None:
     decoder = Decoder(SPEC, workers=1)
     next(decoder.decode([pictures]))
-    processes = multiprocessing.active_children()
+    processes = decoding_processes()
     del decoder
     assert len(processes) == 1
     end_of(processes)
