@@ -23,6 +23,7 @@ from service.state import State
 
 router = APIRouter(include_in_schema=False)
 INDEX = "index.html"
+# A report's pictures come within it: the page fetches them from data: URLs, which ask nobody.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -3,6 +3,8 @@
 import { $, h, precision } from "./dom.js";
 import { claim, percent } from "./words.js";
 
+const WAYS = { members: "members side by side", requests: "members in turn" };
+
 /** Fill the menu; `chosen` gets the name of the bundle that somebody picks. */
 export function showBundles(bundles, facts, chosen) {
   const cards = bundles.map((bundle) => card(bundle, facts[bundle.name], chosen));
@@ -38,6 +40,8 @@ function card(bundle, facts, chosen) {
     `${bundle.labels.length} classes`,
     `${height} × ${width}${channels === 3 ? " colour" : ""}`,
     bundle.clean_accuracy && `${percent(bundle.clean_accuracy)} clean`,
+    `on ${[...new Set(bundle.members.map(({ engine }) => engine))].join(" and ")}`,
+    WAYS[bundle.concurrency.chosen],
   ];
   return h("label", { className: "card" }, input,
     h("span", {},

@@ -11,6 +11,7 @@ import pytest
 from empir_client import (
     AsyncClient,
     Client,
+    Concurrency,
     ConnectionFailed,
     InvalidValue,
     NoReport,
@@ -71,7 +72,7 @@ def test_a_probe_has_all_that_the_server_says(client: Client, picture: bytes) ->
     assert len(probe.members) == 3
 
 
-def test_bundles_and_readiness(client: Client, toy: ToyBundle) -> None:
+def test_bundles_and_readiness(client: Client, server: Live, toy: ToyBundle) -> None:
     assert client.ready()
     found = client.bundles()
     bundle = found[found.default]
@@ -79,6 +80,11 @@ def test_bundles_and_readiness(client: Client, toy: ToyBundle) -> None:
     assert (bundle.input.channels, bundle.input.height, bundle.input.width) == (1, 8, 8)
     assert [str(member.precision) for member in bundle.members] == [str(m.precision) for m in toy.manifest.members]
     assert bundle.vote.tie_breaker == "fp32"
+    assert [(member.engine, member.reason) for member in bundle.members] == [("onnxruntime", None)] * 3
+    timing = server.state.catalog.get("toy").ensemble.timing
+    assert timing is not None
+    milliseconds = (1000 * timing.in_turn, 1000 * timing.side_by_side)
+    assert bundle.concurrency == Concurrency("auto", timing.chosen, *milliseconds, timing.cores)
 
 
 def test_a_report_has_its_head_and_the_whole(start: Start, toy: ToyBundle, toy_copy: Path) -> None:

@@ -246,6 +246,10 @@ def test_the_menu_says_what_each_bundle_is_and_withstands(both: Live, window: Wi
     cards = seen.page.locator(".card")
     expect(cards.first).to_contain_text(f"right on {report['robust']['share']:.1%} of 1,000 images under attack")
     expect(cards.nth(1)).to_contain_text("No report: what it withstands has not been measured.")
+    timing = both.state.catalog.get("toy").ensemble.timing
+    assert timing is not None
+    way = {"members": "members side by side", "requests": "members in turn"}[timing.chosen]
+    expect(cards.nth(1)).to_contain_text(f"on onnxruntime · {way}")
     seen.page.get_by_role("radio", name=re.compile("^toy")).check()
     expect(seen.page.locator("#plate")).to_contain_text("No report")
     expect(seen.page.get_by_role("link", name="Report")).to_be_hidden()

@@ -2,11 +2,7 @@
 
 from empir_client.answers import (
     Attack,
-    Bundle,
-    BundleMember,
     BundleName,
-    Bundles,
-    Input,
     LatencyMs,
     MemberUnderAttack,
     MemberVote,
@@ -18,9 +14,9 @@ from empir_client.answers import (
     Report,
     Share,
     View,
-    Vote,
 )
 from empir_client.async_client import AsyncClient
+from empir_client.bundles import Bundle, BundleMember, Bundles, Concurrency, Input, Vote
 from empir_client.calls import ImageSource, ProbeParameters
 from empir_client.client import Client
 from empir_client.errors import (
@@ -56,6 +52,7 @@ __all__ = [
     "Client",
     "ClientError",
     "ClientTimeout",
+    "Concurrency",
     "ConnectionFailed",
     "Deadline",
     "ImageSource",

@@ -165,67 +165,6 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Input:
-    """The image that a bundle's members take. Pictures of other sizes are brought to it by `resize` and `invert`."""
-
-    channels: int
-    height: int
-    width: int
-    resize: str
-    invert: str = "never"
-
-
-@dataclass(frozen=True)
-class BundleMember:
-    """One network of a bundle."""
-
-    name: str
-    precision: Precision
-    parameters: int
-    packed_bytes: int
-    macs: int
-    gradient_file: str | None = None
-    """None where the member has no gradient graph, and a bundle with it cannot be probed."""
-    clean_accuracy: float | None = None
-
-
-@dataclass(frozen=True)
-class Vote:
-    """How the members' votes become the verdict."""
-
-    rule: str
-    tie_breaker: str | None = None
-
-
-@dataclass(frozen=True)
-class Bundle:
-    """A bundle that is served."""
-
-    name: str
-    version: str
-    labels: tuple[str, ...]
-    input: Input
-    members: tuple[BundleMember, ...]
-    vote: Vote
-    report: str | None
-    """Where the page of its report is on the server; None without a report."""
-    description: str = ""
-    clean_accuracy: float | None = None
-
-
-@dataclass(frozen=True)
-class Bundles:
-    """The answer of `bundles`."""
-
-    default: str
-    bundles: tuple[Bundle, ...]
-
-    def __getitem__(self, name: str) -> Bundle:
-        """The bundle of this name. Raises KeyError."""
-        return {bundle.name: bundle for bundle in self.bundles}[name]
-
-
-@dataclass(frozen=True)
 class Share:
     """A part of n images, with its 95% confidence interval."""
 

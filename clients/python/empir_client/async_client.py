@@ -7,19 +7,10 @@ from typing import Self, TypeVar, Unpack
 
 import httpx
 
-from empir_client import wire
-from empir_client.answers import Bundles, Prediction, Probe, Report
-from empir_client.calls import (
-    Call,
-    ImageSource,
-    Mode,
-    ProbeParameters,
-    bundles_call,
-    predict_call,
-    probe_call,
-    ready_call,
-    report_call,
-)
+from empir_client import calls, wire
+from empir_client.answers import Prediction, Probe, Report
+from empir_client.bundles import Bundles
+from empir_client.calls import Call, ImageSource, Mode, ProbeParameters
 from empir_client.errors import ClientError
 from empir_client.exchange import Chance, Lost, Reply, Send, exchange
 from empir_client.retries import Retries
@@ -45,31 +36,29 @@ class AsyncClient:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """`headers` go with every request, a key for a proxy, say; `transport`, `chance` and `sleep` are for tests."""
-        self._http = httpx.AsyncClient(
-            base_url=wire.checked(base_url), headers=wire.headers(headers), transport=transport
-        )
+        self._http = httpx.AsyncClient(**wire.options(base_url, headers), transport=transport)
         self._retries, self._chance, self._sleep = retries or Retries(), chance or Chance(), sleep
 
     async def predict(self, image: ImageSource, mode: Mode | None = None, bundle: str | None = None) -> Prediction:
         """Classify an image; what is None is the server's default. Raises OSError for a path that cannot be read."""
-        return await self._call(predict_call(image, mode, bundle))
+        return await self._call(calls.predict(image, mode, bundle))
 
     async def probe(self, image: ImageSource, **parameters: Unpack[ProbeParameters]) -> Probe:
         """Attack an image, and report whether the vote holds. Raises OSError for a path that cannot be read."""
-        return await self._call(probe_call(image, parameters))
+        return await self._call(calls.probe(image, parameters))
 
     async def bundles(self) -> Bundles:
         """The bundles that are served."""
-        return await self._call(bundles_call())
+        return await self._call(calls.bundles())
 
     async def report(self, bundle: str) -> Report:
         """How robust a bundle is. Raises NoReport where nobody has measured it."""
-        return await self._call(report_call(bundle))
+        return await self._call(calls.report(bundle))
 
     async def ready(self) -> bool:
         """Whether the server is there and takes work; asked once."""
         try:
-            await self._call(ready_call(), Retries(deadline_s=self._retries.deadline_s, attempts=1))
+            await self._call(calls.ready(), self._retries.once)
         except ClientError:
             return False
         return True

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypedDict, TypeVar
 from urllib.parse import quote
 
-from empir_client.answers import Bundles, Prediction, Probe, Report
+from empir_client.answers import Prediction, Probe, Report
+from empir_client.bundles import Bundles
 from empir_client.errors import UnexpectedAnswer
 from empir_client.exchange import Reply, Request
 from empir_client.reading import read
@@ -54,27 +55,27 @@ class Call(Generic[T]):
     answer: Callable[[Reply], T]
 
 
-def predict_call(image: ImageSource, mode: Mode | None, bundle: str | None) -> Call[Prediction]:
+def predict(image: ImageSource, mode: Mode | None, bundle: str | None) -> Call[Prediction]:
     """`POST /predict`. Raises OSError if the image is a path that cannot be read."""
     return Call(_image_request("/predict", image, {"mode": mode, "bundle": bundle}), _as(Prediction))
 
 
-def probe_call(image: ImageSource, parameters: ProbeParameters) -> Call[Probe]:
+def probe(image: ImageSource, parameters: ProbeParameters) -> Call[Probe]:
     """`POST /robustness-probe`. Raises OSError if the image is a path that cannot be read."""
     return Call(_image_request("/robustness-probe", image, parameters), _as(Probe))
 
 
-def bundles_call() -> Call[Bundles]:
+def bundles() -> Call[Bundles]:
     """`GET /bundles`."""
     return Call(Request("GET", "/bundles"), _as(Bundles))
 
 
-def report_call(bundle: str) -> Call[Report]:
+def report(bundle: str) -> Call[Report]:
     """`GET /bundles/NAME/report.json`."""
     return Call(Request("GET", f"/bundles/{quote(bundle, safe='')}/report.json"), _report)
 
 
-def ready_call() -> Call[None]:
+def ready() -> Call[None]:
     """`GET /health/ready`."""
     return Call(Request("GET", "/health/ready"), lambda reply: None)
 

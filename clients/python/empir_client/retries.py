@@ -1,7 +1,7 @@
 """When to try again, and how long to wait before: numbers in, numbers out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 
 from empir_client.errors import ClientError, ConnectionFailed, Problem
@@ -22,6 +22,11 @@ class Retries:
     def __post_init__(self) -> None:
         if self.deadline_s <= 0 or self.attempts < 1 or not 0 < self.first_wait_s <= self.longest_wait_s:
             raise ValueError(f"expected a deadline and waits above 0, and at least 1 attempt, got {self}")
+
+    @property
+    def once(self) -> "Retries":
+        """The same deadline, and no second try."""
+        return replace(self, attempts=1)
 
     def wait_s(self, failed: int, asked_s: float | None, draw: float) -> float:
         """The wait after `failed` tries, of which the server asked for `asked_s`; `draw` in [0, 1) is the jitter.
