@@ -16,6 +16,7 @@ from export.graphs.gradient_graph import gradient_graph
 from export.graphs.graph import OPSET
 from export.graphs.integer_graph import member_graph
 from export.graphs.parity import Parity, all_parities
+from export.measured.measure import measured
 from export.training.recipes import Recipe
 from export.training.train import Trained, fit_temperature, logits_of
 from models.precision import Precision
@@ -45,7 +46,12 @@ def write_bundle(
         ensemble = Ensemble.of_bundle(bundle, member_deadline_ms=HOUR_MS)
         parities = all_parities([t.network for t in trained], ensemble.members, load_gradients(bundle), data.test)
         manifest = _with_accuracies(bundle, ensemble, data.test)
-        manifest = manifest.model_copy(update={"detection": choose_detection(ensemble, manifest, data.validation)})
+        manifest = manifest.model_copy(
+            update={
+                "detection": choose_detection(ensemble, manifest, data.validation),
+                "measured": measured([t.network for t in trained], bundle),
+            }
+        )
         ensemble.close()
         write_manifest(folder, manifest)
     return manifest, parities

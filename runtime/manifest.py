@@ -125,6 +125,36 @@ class Provenance(Part):
     created: str
 
 
+class LayerTime(Part):
+    """A layer that export could have written in other exact ways, and what each takes: microseconds for one image on
+    one thread, quantizing it included."""
+
+    member: Name
+    layer: str
+    exported_us: float = Field(ge=0)
+    others_us: dict[str, float] = Field(description="By what is done otherwise.")
+
+
+class Int8Copy(Part):
+    """A full-precision member quantized to 8 bits after training, to compare costs with: it is not in the bundle."""
+
+    of: Name
+    file_bytes: int = Field(ge=0)
+    macs: int = Field(ge=0)
+    bit_operations: int = Field(ge=0)
+    us: float = Field(ge=0, description="CPU time for one image, one thread, shortest of the rounds.")
+    rounds: int = Field(ge=1)
+    over_fp32: float = Field(ge=0, description="That over the full-precision member's.")
+
+
+class Measured(Part):
+    """What export measured on the machine that it ran on. Not part of what `version` stands for."""
+
+    hardware: str
+    layers: tuple[LayerTime, ...]
+    int8: Int8Copy | None = Field(None, description="Null where the ensemble has an int8 member of its own.")
+
+
 class Manifest(Part):
     """`bundle.json`."""
 
@@ -142,6 +172,7 @@ class Manifest(Part):
     )
     report: FileName | None = None
     provenance: Provenance
+    measured: Measured | None = None
 
     @model_validator(mode="after")
     def _names_are_known_and_unique(self) -> Self:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from robustness.detection.detection_report import AttackerRow, DetectionReport
-from robustness.reporting.overhead import CpuTime, MemberCost, OverheadReport
+from robustness.reporting.overhead import MemberCost, OverheadReport, WayCost
 from robustness.reporting.report import (
     AttackRow,
     BundleIdentity,
@@ -187,7 +187,7 @@ def _detection(members: list[str]) -> DetectionReport:
 
 def _overhead() -> OverheadReport:
     member = MemberCost(name="fp32", precision="fp32", file_bytes=2_839_000, macs=8_590_000, bit_operations=None)
-    cpu = CpuTime(
+    cpu = WayCost(
         images="clean", what="quorum", n=20, rounds=5, median_us=208.7, lowest_us=200, highest_us=220, over_fp32=0.84
     )
     return OverheadReport(members=[member], stored_over_fp32=0.77, bit_operations_over_fp32=-0.125, cpu=[cpu])

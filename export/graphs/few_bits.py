@@ -15,14 +15,14 @@ from models.integer import IntegerConv2d, IntegerLinear
 
 BLOCK = 128
 TOP = 127
-FEWEST_WEIGHTS = 1 << 20
-"""Smaller layers stay in the cache, where the int8 kernel is faster."""
 
 
-def fits(layer: IntegerConv2d | IntegerLinear) -> bool:
-    """Whether the layer is one of these."""
+def fits(layer: IntegerConv2d | IntegerLinear, fewest_weights: int | None) -> bool:
+    """Whether the layer is one of these, and has so many weights; None: no layer is."""
+    if fewest_weights is None or layer.weight.numel() < fewest_weights:
+        return False
     few = layer.weight_bits <= 4 and layer.in_bits <= 7 and layer.sum_dtype == torch.float32
-    return isinstance(layer, IntegerLinear) and few and layer.weight.numel() >= FEWEST_WEIGHTS
+    return isinstance(layer, IntegerLinear) and few
 
 
 def exact_product(layer: IntegerLinear, graph: GraphBuilder, x: str) -> str:

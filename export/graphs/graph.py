@@ -10,6 +10,8 @@ import onnx
 from numpy.typing import ArrayLike, NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from export.graphs.ways import EXPORTED, Ways
+
 OPSET = 25
 """The first opset with 2-bit integers."""
 IR_VERSION = 13
@@ -25,7 +27,8 @@ class GraphBuilder:
     A value is float32, or integer levels held as uint8 with a zero point.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ways: Ways = EXPORTED) -> None:
+        self.ways = ways
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, onnx.TensorProto] = {}
         self._inputs: list[onnx.ValueInfoProto] = []

@@ -8,6 +8,7 @@ from torch import nn
 
 from export.graphs import float_layers, integer_layers
 from export.graphs.graph import CONTRIB, GraphBuilder, Shape
+from export.graphs.ways import EXPORTED, Ways
 from models.integer import (
     Dequantize,
     IntegerAvgPool2d,
@@ -20,12 +21,12 @@ from models.integer import (
 from models.residual import Residual
 
 
-def member_graph(network: nn.Sequential, image_shape: Shape, name: str) -> onnx.ModelProto:
+def member_graph(network: nn.Sequential, image_shape: Shape, name: str, ways: Ways = EXPORTED) -> onnx.ModelProto:
     """The member graph of a frozen network: `image` float32 [N, *image_shape] in [0, 1] to `logits` [N, K].
 
     Raises TypeError for a layer without a rule.
     """
-    graph = GraphBuilder()
+    graph = GraphBuilder(ways)
     image = graph.input("image", image_shape)
     value = emit(network, graph, image)
     graph.output(value, "logits", graph.shape_of(value))
@@ -56,14 +57,15 @@ emit.register(IntegerAvgPool2d, integer_layers.average_pool)
 @emit.register
 def _(network: nn.Sequential, graph: GraphBuilder, x: str) -> str:
     before: nn.Module | None = None
+    first = graph.ways.pooled_first
     for index, layer in enumerate(network):
         after = network[index + 1] if index + 1 < len(network) else None
         with graph.inside(str(index)):
-            if isinstance(layer, IntegerConv2d) and isinstance(after, nn.MaxPool2d):
+            if first and isinstance(layer, IntegerConv2d) and isinstance(after, nn.MaxPool2d):
                 x = emit(integer_layers.unclipped(layer), graph, x)
             else:
                 x = emit(layer, graph, x)
-        if isinstance(layer, nn.MaxPool2d) and isinstance(before, IntegerConv2d):
+        if first and isinstance(layer, nn.MaxPool2d) and isinstance(before, IntegerConv2d):
             x = integer_layers.within(graph, x, before.output)
         before = layer
     return x

@@ -35,7 +35,7 @@ def dequantize(layer: Dequantize, graph: GraphBuilder, x: str) -> str:
 
 
 def product(layer: IntegerConv2d | IntegerLinear, graph: GraphBuilder, x: str) -> str:
-    if isinstance(layer, IntegerLinear) and fits(layer):
+    if isinstance(layer, IntegerLinear) and fits(layer, graph.ways.few_bits_from):
         factor = graph.parameter("multiplier", layer.multiplier.numpy())
         values = graph.node("Mul", exact_product(layer, graph, x), factor, shape=(layer.weight.shape[0],))
         return _requantized(graph, values, layer.output)

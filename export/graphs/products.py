@@ -88,7 +88,7 @@ def _convolution(stored: Stored, graph: GraphBuilder, x: str, zero: int) -> str:
     """QLinearConv; large groups one by one, because its fastest kernel knows no groups."""
     layer = stored.layer
     assert isinstance(layer, IntegerConv2d)
-    if few_channels.fits(layer):
+    if graph.ways.rows_as_channels and few_channels.fits(layer):
         return _over_rows(stored, graph, x, zero)
     shape, parts = graph.shape_of(x), layer.groups
     filters, channels = len(layer.weight) // parts, shape[0] // parts

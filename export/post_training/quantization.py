@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from torch import Tensor
 
 from export.post_training.grids import Grid, best_grid
 from export.post_training.onnx_nodes import OnnxGraph, Values
@@ -133,14 +134,20 @@ class _Walk:
         return output
 
     def _rounded(self, layer: WeightedLayer, exact: Array, served: Array) -> Levels:
-        weights, moments = layer.matrix(), layer.moments(served, served)
+        weights = layer.matrix()
+        if not self._method.refit and not self._method.compensate:
+            return nearest(weights, self._scales(weights, layer.mean_squares(served)), self._bits)
+        moments = layer.moments(served, served)
         if self._method.refit:
             weights = refitted(weights, moments, layer.moments(exact, served))
-        scales = best_scales(weights, self._bits, moments.diagonal(dim1=-2, dim2=-1))
-        scales = scales.float().double()  # as they will be stored
+        scales = self._scales(weights, moments.diagonal(dim1=-2, dim2=-1))
         if self._method.compensate:
             return compensated(weights, scales, self._bits, moments)
         return nearest(weights, scales, self._bits)
+
+    def _scales(self, weights: Tensor, importance: Tensor) -> Tensor:
+        """As they will be stored."""
+        return best_scales(weights, self._bits, importance).float().double()
 
 
 def channel_means(values: Array, axis: int) -> Array:

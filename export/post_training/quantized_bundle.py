@@ -148,6 +148,7 @@ def _write_member(folder: Path, classifier: Classifier, member: MemberGraph) -> 
     file.write_bytes(member.graph)
     graph = OnnxGraph(classifier.model)
     layers = [layer for node in graph.nodes if (layer := weighted_layer(graph, node)) is not None]
+    macs = work_of(graph, layers, classifier.shape)
     return Member(
         name=member.name,
         precision=ManifestPrecision(weights=member.precision.weights, activations=member.precision.activations),
@@ -158,7 +159,8 @@ def _write_member(folder: Path, classifier: Classifier, member: MemberGraph) -> 
         opset=OPSET,
         parameters=sum(int(layer.weight.size) for layer in layers),
         packed_bytes=len(member.graph),
-        macs=work_of(graph, layers, classifier.shape),
+        macs=macs,
+        bit_operations=macs * member.precision.weights * member.precision.activations,
         temperature=1.0,
         clean_accuracy=None,
     )

@@ -54,14 +54,30 @@ class WeightedLayer:
 
         Over enough places for the width of the matrix, the same ones for the same shape.
         """
-        width = int(self.weight.size) // self.channels
-        positions = -(-min(max(COLUMNS_A_WEIGHT * width, LEAST_COLUMNS), MOST_COLUMNS) // len(values))
-        total, count = torch.zeros((self.groups, width, width), dtype=torch.float64), 0
+        total, count = torch.zeros((self.groups, self._width, self._width), dtype=torch.float64), 0
         for start in range(0, len(values), CHUNK):
-            x, y = (self.columns(part[start : start + CHUNK], positions, start) for part in (values, others))
+            x, y = (self.columns(part[start : start + CHUNK], self._places(values), start) for part in (values, others))
             total += x @ y.mT
             count += x.shape[-1]
         return total / count
+
+    def mean_squares(self, values: Array) -> Tensor:
+        """The diagonal of `moments(values, values)`, float64 [G, K], without the rest of it."""
+        total, count = torch.zeros((self.groups, self._width), dtype=torch.float64), 0
+        for start in range(0, len(values), CHUNK):
+            x = self.columns(values[start : start + CHUNK], self._places(values), start)
+            total += x.double().square().sum(dim=-1)
+            count += x.shape[-1]
+        return total / count
+
+    @property
+    def _width(self) -> int:
+        """K, the inputs that each output's weights meet."""
+        return int(self.weight.size) // self.channels
+
+    def _places(self, values: Array) -> int:
+        """Of each image."""
+        return -(-min(max(COLUMNS_A_WEIGHT * self._width, LEAST_COLUMNS), MOST_COLUMNS) // len(values))
 
     def columns(self, values: Array, positions: int, seed: int) -> Tensor:
         """Inputs [G, K, P] that the weights meet, for values [N, ...], at up to `positions` places of each image.

@@ -2,21 +2,23 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from runtime.ensemble import Ensemble
 from runtime.errors import BundleError
-from runtime.manifest import Manifest, Member
+from runtime.manifest import LayerTime, Manifest, Member
 from runtime.prediction import Mode
 
 Images = NDArray[np.float32]
 
 CLAIM = "Sen et al. claim less than 25% more compute and storage than a single full-precision model"
 MODES: tuple[Mode, ...] = ("full", "quorum")
+AT_EXPORT = "noise, at export"
 
 
 class MemberCost(BaseModel):
@@ -30,11 +32,16 @@ class MemberCost(BaseModel):
     """Multiply-accumulates, each times the bits of its weight and of its activation."""
 
 
-class CpuTime(BaseModel):
-    """CPU time for an image, one at a time, all threads, in microseconds: median of the rounds, and their range."""
+class WayCost(BaseModel):
+    """What one way of answering costs, on one kind of images.
+
+    CPU time is for an image, one at a time, all threads, in microseconds: median of the rounds, and their range.
+    """
 
     images: str
     what: str
+    stored_bytes: int | None = None
+    bit_operations: int | None = Field(None, description="For an image, of the members that were asked; their mean.")
     n: int
     rounds: int
     median_us: float
@@ -52,7 +59,10 @@ class OverheadReport(BaseModel):
     stored_over_fp32: float | None
     """Bytes of all members over those of the full-precision one, less 1; null where the manifest does not say them."""
     bit_operations_over_fp32: float | None
-    cpu: list[CpuTime]
+    int8: str | None = Field(None, description="What `int8 alone` is; null where there is no such row.")
+    cpu: list[WayCost]
+    layers: list[LayerTime] = Field([], description="What export measured of other exact ways to write a layer.")
+    layers_hardware: str | None = None
 
 
 def overhead(manifest: Manifest, ensemble: Ensemble, sets: dict[str, Images], rounds: int = 5) -> OverheadReport:
@@ -73,7 +83,8 @@ def overhead(manifest: Manifest, ensemble: Ensemble, sets: dict[str, Images], ro
     ]
     operations = [member.bit_operations for member in members]
     known = [each for each in operations if each is not None]
-    own = alone.bit_operations
+    own, ways, measured = alone.bit_operations, _ways(manifest, ensemble), manifest.measured
+    copy = _copy(manifest)
     return OverheadReport(
         members=members,
         stored_over_fp32=(
@@ -82,8 +93,51 @@ def overhead(manifest: Manifest, ensemble: Ensemble, sets: dict[str, Images], ro
             else None
         ),
         bit_operations_over_fp32=(round(sum(known) / own - 1, 4) if own and len(known) == len(operations) else None),
-        cpu=[row for name, images in sets.items() for row in _timed(ensemble, name, images, rounds)],
+        int8=_int8(manifest),
+        cpu=[row for name, images in sets.items() for row in _timed(ways, name, images, rounds)] + copy,
+        layers=list(measured.layers) if measured else [],
+        layers_hardware=measured.hardware if measured else None,
     )
+
+
+@dataclass(frozen=True)
+class _Way:
+    """A way of answering: how, with the members of which rows, and which of these are asked, bool [M, N]."""
+
+    run: Callable[[Images], object]
+    members: list[Member]
+    asked: Callable[[Images], NDArray[np.bool_]]
+
+    def bit_operations(self, images: Images) -> int | None:
+        each = [member.bit_operations for member in self.members]
+        known = [bits for bits in each if bits is not None]
+        if len(known) < len(each):
+            return None
+        return round(float((np.array(known, np.float64)[:, None] * self.asked(images)).sum(axis=0).mean()))
+
+
+def _ways(manifest: Manifest, ensemble: Ensemble) -> dict[str, _Way]:
+    """By name, the full-precision member first."""
+    alone = {"fp32 alone": "fp32", "int8 alone": "w8a8"}
+    ways = {}
+    for what, precision in alone.items():
+        index = next((i for i, member in enumerate(manifest.members) if str(member.precision) == precision), None)
+        if index is not None:
+            ways[what] = _Way(ensemble.members[index].answer, [manifest.members[index]], _everyone(1))
+    everyone = _everyone(len(manifest.members))
+    for mode in MODES if ensemble.vote.rule == "majority" else MODES[:1]:
+        asked = everyone if mode == "full" else partial(_consulted, ensemble)
+        ways[mode] = _Way(partial(ensemble.predict, mode=mode), list(manifest.members), asked)
+    return ways
+
+
+def _everyone(members: int) -> Callable[[Images], NDArray[np.bool_]]:
+    return lambda images: np.ones((members, len(images)), np.bool_)
+
+
+def _consulted(ensemble: Ensemble, images: Images) -> NDArray[np.bool_]:
+    """Which members a quorum asks about each image."""
+    return np.array([[each != "skipped" for each in row] for row in ensemble.predict(images, mode="quorum").status])
 
 
 def _full_precision(manifest: Manifest) -> Member:
@@ -93,21 +147,46 @@ def _full_precision(manifest: Manifest) -> Member:
     raise BundleError(f"{manifest.name}: expected a full-precision member to compare with, got none")
 
 
-def _timed(ensemble: Ensemble, name: str, images: Images, rounds: int) -> list[CpuTime]:
-    """Every way of answering in turn in every round, the full-precision member first."""
-    floats = [member for member in ensemble.members if member.precision.is_float]
-    int8 = [member for member in ensemble.members if str(member.precision) == "w8a8"]
-    ways: dict[str, Callable[[Images], object]] = {"fp32 alone": floats[0].answer}
-    if int8:
-        ways["int8 alone"] = int8[0].answer
-    modes = MODES if ensemble.vote.rule == "majority" else MODES[:1]
-    ways |= {mode: partial(ensemble.predict, mode=mode) for mode in modes}
-    times = np.array([[_cpu_us(run, images) for run in ways.values()] for _ in range(rounds)])
+def _int8(manifest: Manifest) -> str | None:
+    """What the row of one int8 model is about."""
+    own = next((member.name for member in manifest.members if str(member.precision) == "w8a8"), None)
+    if own is not None:
+        return f"the member {own}"
+    copy = manifest.measured.int8 if manifest.measured else None
+    return None if copy is None else f"{copy.of}, quantized to 8 bits after training for this comparison alone"
+
+
+def _copy(manifest: Manifest) -> list[WayCost]:
+    """The row of an int8 copy that export measured, on one thread, each side by its shortest run."""
+    copy = manifest.measured.int8 if manifest.measured else None
+    if copy is None:
+        return []
+    return [
+        WayCost(
+            images=AT_EXPORT,
+            what="int8 alone",
+            stored_bytes=copy.file_bytes,
+            bit_operations=copy.bit_operations,
+            n=1,
+            rounds=copy.rounds,
+            median_us=copy.us,
+            lowest_us=copy.us,
+            highest_us=copy.us,
+            over_fp32=copy.over_fp32,
+        )
+    ]
+
+
+def _timed(ways: dict[str, _Way], name: str, images: Images, rounds: int) -> list[WayCost]:
+    """Every way of answering in turn in every round."""
+    times = np.array([[_cpu_us(way.run, images) for way in ways.values()] for _ in range(rounds)])
     ratios = np.median(times / times[:, :1], axis=0)
     return [
-        CpuTime(
+        WayCost(
             images=name,
             what=what,
+            stored_bytes=sum(member.packed_bytes for member in way.members) or None,
+            bit_operations=way.bit_operations(images),
             n=len(images),
             rounds=rounds,
             median_us=round(float(np.median(times[:, i])), 1),
@@ -115,7 +194,7 @@ def _timed(ensemble: Ensemble, name: str, images: Images, rounds: int) -> list[C
             highest_us=round(float(times[:, i].max()), 1),
             over_fp32=round(float(ratios[i]), 3),
         )
-        for i, what in enumerate(ways)
+        for i, (what, way) in enumerate(ways.items())
     ]
 
 

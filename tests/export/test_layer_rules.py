@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from export.graphs import few_bits
 from export.graphs.gradient_graph import gradient_graph
 from export.graphs.integer_graph import member_graph
+from export.graphs.ways import Ways
 from models.dorefa import FineConv2d, QuantConv2d, QuantConvAvgPool2d, QuantLinear
 from models.folding import freeze
 from models.integer import QuantizeInput
@@ -68,9 +68,8 @@ def dorefa(precision: Precision) -> nn.Sequential:
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("build", [learned, global_pool, dorefa])
 def test_both_graphs_agree_with_torch(
-    build: Callable[[Precision], nn.Sequential], precision: str, run_graph: Run, monkeypatch: pytest.MonkeyPatch
+    build: Callable[[Precision], nn.Sequential], precision: str, run_graph: Run
 ) -> None:
-    monkeypatch.setattr(few_bits, "FEWEST_WEIGHTS", 100)
     torch.manual_seed(0)
     network = build(Precision.parse(precision)).train()
     network(torch.rand(16, *SHAPE))  # batch norms and shifts see something
@@ -81,7 +80,7 @@ def test_both_graphs_agree_with_torch(
     (expected_gradient,) = torch.autograd.grad(expected, images, cotangents)
     given = {"image": images.detach().numpy()}
 
-    (logits,) = run_graph(member_graph(network, SHAPE, "layers"), **given)
+    (logits,) = run_graph(member_graph(network, SHAPE, "layers", Ways(few_bits_from=100)), **given)
     found, gradient = run_graph(gradient_graph(network, SHAPE, 4, "layers"), **given, cotangent=cotangents.numpy())
     scale = expected.abs().max().item()
     for values in (logits, found):

@@ -1,5 +1,7 @@
 """Sections beside the attacks: the paper's table, the detector, what the ensemble costs."""
 
+from collections.abc import Callable
+
 from robustness.detection.detection_report import DetectionReport
 from robustness.reporting.overhead import OverheadReport
 from robustness.reporting.page.markup import Content, Element, element, join
@@ -94,7 +96,7 @@ def detection(data: DetectionReport | None) -> Section | None:
 
 
 def costs(data: OverheadReport | None, recipe: str) -> Section | None:
-    """What the ensemble costs over its full-precision member, beside the paper's claim."""
+    """What the ensemble, and one int8 model, cost over the full-precision member, beside the paper's claim."""
     if data is None:
         return None
     layers = f" ({BY_LAYERS[recipe]})" if recipe in BY_LAYERS else ""
@@ -104,11 +106,20 @@ def costs(data: OverheadReport | None, recipe: str) -> Section | None:
     if data.bit_operations_over_fp32 is not None:
         more = _more(data.bit_operations_over_fp32)
         sentences.append(f"Multiply-accumulates, each times the bits of weight and activation: {more}.")
+    sentences.append(
+        "No int8 member, and none was made of the full-precision one to compare with."
+        if data.int8 is None
+        else f"One int8 model alone: {data.int8}."
+    )
     body = join(
         element("ul", *(element("li", each) for each in sentences), class_="findings"),
-        _times(data),
+        _ways(data),
         folded("Each member", _members(data)),
-        note("CPU time of all threads for an image, one at a time: median of the rounds, and their range."),
+        *([folded("Layers that could be written otherwise", _layers(data))] if data.layers else []),
+        note(
+            "Brackets: over the full-precision member. CPU time of all threads for an image, one at a time: median of "
+            "the rounds, and their range; at export one thread, the shortest."
+        ),
     )
     return Section("overhead", "Overhead", body)
 
@@ -117,11 +128,18 @@ def _more(over: float) -> str:
     return f"{abs(over):.1%} {'more' if over >= 0 else 'fewer'}"
 
 
-def _times(data: OverheadReport) -> Element:
+def _ways(data: OverheadReport) -> Element:
+    alone = next((row for row in data.cpu if row.what == "fp32 alone"), None)
+    stored, operations = (alone.stored_bytes, alone.bit_operations) if alone else (None, None)
     rows: list[list[Content]] = [
+        ["the paper's claim", "–", *["below 1.25 ×"] * 2, "–", "–", element("b", "below 1.25 ×"), "–"]
+    ]
+    rows += [
         [
             row.what,
             row.images,
+            _beside(row.stored_bytes, stored, bytes_text),
+            _beside(row.bit_operations, operations, "{:,}".format),
             f"{row.median_us:,.1f}",
             f"{row.lowest_us:,.1f} to {row.highest_us:,.1f}",
             element("b", f"{row.over_fp32:.2f} ×"),
@@ -129,7 +147,27 @@ def _times(data: OverheadReport) -> Element:
         ]
         for row in data.cpu
     ]
-    return table("CPU time", columns("Way|Images", "µs an image|Range|Over fp32|n × rounds"), rows)
+    heads = columns("Way|Images", "Stored|MACs × bits|µs an image|Range|Over fp32|n × rounds")
+    return table("Cost of each way of answering", heads, rows)
+
+
+def _beside(value: int | None, alone: int | None, text: Callable[[int], str]) -> str:
+    """A cost, and how many times the full-precision member's it is."""
+    if value is None:
+        return "–"
+    return f"{text(value)} ({value / alone:.2f} ×)" if alone else text(value)
+
+
+def _layers(data: OverheadReport) -> Element:
+    rows: list[list[Content]] = [
+        [row.member, row.layer, way, f"{row.exported_us:,.1f}", f"{us:,.1f}", f"{row.exported_us / us:.2f} ×"]
+        for row in data.layers
+        for way, us in row.others_us.items()
+    ]
+    heads = columns("Member|Layer|Otherwise", "µs as exported|µs otherwise|Ratio")
+    label = "Layers that could be written otherwise"
+    told = f"Measured at export: {data.layers_hardware}, one thread, one image, quantizing it included; all are exact."
+    return join(table(label, heads, rows), note(told))
 
 
 def _members(data: OverheadReport) -> Element:

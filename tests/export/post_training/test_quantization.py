@@ -7,16 +7,18 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from export.post_training.classifier import Classifier
 from export.post_training.kernels import integer_layers, kernels
 from export.post_training.operators import QuantizationError
 from export.post_training.quantization import CORRECTED, PLAIN, Method
 from export.post_training.quantized_bundle import MemberGraph, quantized_member
+from export.post_training.weighted_layers import WeightedLayer
 from models.precision import Precision
 from tests.export.onnx_toys import toy_classifier, toy_images
 
@@ -142,3 +144,14 @@ def test_precisions_that_need_training_are_refused(classifier: Classifier, preci
 
 def test_the_same_images_give_the_same_bytes(classifier: Classifier, tmp_path: Path) -> None:
     assert member(classifier, "w4a8").graph == member(toy_classifier(tmp_path), "w4a8").graph
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_mean_squares_are_the_diagonal_of_the_moments(groups: int) -> None:
+    """Of a convolution over more places than are looked at, too."""
+    weight = np.zeros((4, 4 // groups, 3, 3), np.float32)
+    node = helper.make_node("Conv", ["x", "w"], ["y"], group=groups, kernel_shape=[3, 3])
+    layer = WeightedLayer(node, weight, None, axis=0, groups=groups)
+    values = np.random.default_rng(0).normal(size=(70, 4, 12, 12)).astype(np.float32)
+    diagonal = layer.moments(values, values).diagonal(dim1=-2, dim2=-1)
+    torch.testing.assert_close(layer.mean_squares(values), diagonal, rtol=1e-4, atol=1e-6)

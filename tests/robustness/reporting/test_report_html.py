@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from robustness.reporting.report import Check, Curve, Report, Sizes, Transfer
 from robustness.reporting.report_cli import main
 from robustness.reporting.report_html import BadReport, page, read_report, write_page
+from runtime.manifest import LayerTime
 from tests.linear_victim import LINEAR_MANIFEST
 from tests.toy_report import DOT, toy_report
 
@@ -152,6 +153,22 @@ def test_what_ran_is_told_with_the_version_of_the_suite(shown: Tag) -> None:
 def test_overhead_says_what_the_layers_say(shown: Tag) -> None:
     said = text_of(section(shown, "overhead"))
     assert "77.0% more bytes" in said and "stay fp32" in said and "12.5% fewer" in said and "0.84 ×" in said
+
+
+def test_overhead_says_which_int8_model_is_meant_or_that_there_is_none(shown: Tag) -> None:
+    none = text_of(section(shown, "overhead"))
+    assert "No int8 member, and none was made of the full-precision one to compare with." in none
+    assert "written otherwise" not in none
+    data = toy_report(LINEAR_MANIFEST).overhead
+    assert data is not None
+    row = data.cpu[0].model_copy(update={"what": "int8 alone", "stored_bytes": 700_000, "bit_operations": 64_000})
+    alone = row.model_copy(update={"what": "fp32 alone", "stored_bytes": 2_800_000, "bit_operations": 1_024_000})
+    layer = LayerTime(member="low-a", layer="linear 9 to 9", exported_us=10, others_us={"weights in 8 bits": 20})
+    told = {"int8": "the member low-a", "cpu": [alone, row], "layers": [layer], "layers_hardware": "a machine"}
+    said = text_of(section(parsed(toy_report(LINEAR_MANIFEST, overhead=data.model_copy(update=told))), "overhead"))
+    assert "One int8 model alone: the member low-a." in said
+    assert "700.0 kB (0.25 ×)64,000 (0.06 ×)" in said and "below 1.25 ×" in said
+    assert "linear 9 to 9weights in 8 bits10.020.00.50 ×" in said and "a machine, one thread" in said
 
 
 def test_tables_have_headers_and_pictures_have_words(shown: Tag) -> None:
