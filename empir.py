@@ -53,6 +53,8 @@ Exit codes:
   0    done
   1    refused, failed or found wanting; the error says why
   2    the command line is wrong
+  3    `empir load`: the load generator was the limit, not the server
+  4    `empir load`: an objective was missed
   70   a mistake of this program: --debug shows where
   130  interrupted
 """

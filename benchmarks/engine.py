@@ -166,8 +166,10 @@ def engine(
                 found.reach = reach(ensemble, images, target, bundle, connections=connections, rounds=rounds)
     except EmpirError as error:
         raise click.ClickException(str(error)) from error
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise click.ClickException(f"--url, --core: {error}") from error
+    except OSError as error:
+        raise click.ClickException(f"{url}: no answer ({error.strerror or error}); is the server running?") from error
     _believe(found.reach, force)
     if as_json:
         click.echo(orjson.dumps(asdict(found)))

@@ -8,6 +8,7 @@ import click
 import torch
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from export.bundle_folder import refuse_to_overwrite
 from export.graphs.parity import all_parities
@@ -28,7 +29,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("recipe", required=False, metavar="RECIPE")
+@click.argument("recipe", required=False, metavar="[RECIPE]")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -74,7 +75,7 @@ def train(
         console.print(_recipe_table())
         return
     if recipe is not None and recipe not in RECIPES:
-        raise click.UsageError(f"recipe: expected one of {', '.join(RECIPES)}, got {recipe}")
+        raise click.UsageError(f"recipe: expected {_recipes_in_brief()}, got {recipe}")
     out = out or (request.out if request is not None else Path("bundles") / str(recipe))
     if threads is not None:
         torch.set_num_threads(threads)
@@ -136,10 +137,26 @@ def _train(recipe: Recipe, out: Path, data_dir: Path | None, console: Console) -
     console.print(f"Serve it:  empir serve --bundles {out.parent} --default {out.name}")
 
 
+def _recipes_in_brief() -> str:
+    """All names on one line, those with the same endings together: {mnist,cifar10}{,-empir,-pgd}."""
+    endings: dict[str, list[str]] = {}
+    for name in RECIPES:
+        data_set = name.partition("-")[0]
+        endings.setdefault(data_set, []).append(name.removeprefix(data_set))
+    data_sets: dict[str, list[str]] = {}
+    for data_set, each in endings.items():
+        data_sets.setdefault(_either(each), []).append(data_set)
+    return " or ".join(_either(each) + ending for ending, each in data_sets.items())
+
+
+def _either(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{{{','.join(words)}}}"
+
+
 def _recipe_table() -> Table:
-    table = Table("recipe", "members", "what to expect", "description", title="Recipes of `empir train`")
+    table = Table.grid("", "", padding=(0, 2))
     for recipe in RECIPES.values():
-        table.add_row(
-            recipe.name, ", ".join(member.precision for member in recipe.members), recipe.expected, recipe.description
-        )
+        members = ", ".join(member.precision for member in recipe.members)
+        table.add_row(Text(recipe.name, "bold"), f"{members}: {recipe.expected}")
+        table.add_row("", Text(recipe.description, "dim"))
     return table

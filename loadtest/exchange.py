@@ -1,9 +1,16 @@
 """One request and its answer, outside of a run: metadata, metrics, what a refusal says."""
 
 import http.client
+import socket
 from urllib.parse import urlsplit
 
 TIMEOUT_S = 30.0
+
+
+def knock(base: str) -> None:
+    """Connect to `base` (http://HOST:PORT), and leave. Raises OSError if nobody listens there."""
+    parts = urlsplit(base)
+    socket.create_connection((parts.hostname or "", parts.port or 80), TIMEOUT_S).close()
 
 
 def ask(base: str, path: str) -> tuple[int, bytes]:

@@ -36,7 +36,10 @@ def main() -> None:
 @bundle_options
 @click.option("--attack", type=click.Choice(ATTACKS), default="pgd", show_default=True)
 @click.option("--norm", type=click.Choice(["linf", "l2"]), default="linf", show_default=True)
-@click.option("--eps", help="Radius of the ball around the image: a number, or a fraction like 8/255. [0.3 for digits]")
+@click.option(
+    "--eps",
+    help="Radius of the ball around the image: a number, or a fraction like 8/255. [0.3 for digits, 8/255 for photos]",
+)
 @click.option("--steps", type=int, help="Steps of each trajectory. [40]")
 @click.option("--step-size", help="Length of a step. [2.5 eps / steps; apgd: 2 eps at first]")
 @click.option("--restarts", type=int, default=1, show_default=True, help="Random starts of every goal.")

@@ -11,6 +11,8 @@ from runtime.errors import BundleError
 from runtime.manifest import Manifest, Member
 
 MANIFEST = "bundle.json"
+MAKE = "empir train and empir quantize make bundles"
+"""What to do where there are none."""
 
 # A tensor with external data has an entry whose key is "location". We look for the bytes because a serving machine has
 # no ONNX parser: the string and its length in protobuf's wire format, which may be written overlong, but not its tag,

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runtime.answer import answer, milliseconds
-from runtime.bundle import MANIFEST, Bundle, bundle_folders, load_bundle
+from runtime.bundle import MAKE, MANIFEST, Bundle, bundle_folders, load_bundle
 from runtime.detection import suspicious
 from runtime.ensemble import Ensemble
 from runtime.errors import BundleError, EmpirError, ImageError, ImageTooLarge, InvalidValue
@@ -22,7 +22,6 @@ from runtime.prediction import Mode
 from runtime.terminal import has_colour, members_table, picture
 
 Command = Callable[..., Any]
-
 
 bundles_option = click.option(
     "--bundles",
@@ -44,6 +43,8 @@ def bundle_options(command: Command) -> Command:
 
 def open_bundle(bundles: Path, name: str, *, gradients: bool = False) -> Bundle:
     """The verified bundle `name` of a folder. Raises BundleError, naming those that are there."""
+    if not bundles.is_dir():
+        raise BundleError(f"{bundles}: expected a folder of bundles (--bundles), there is none; {MAKE}")
     if not (bundles / name / MANIFEST).exists():
         there = ", ".join(path.name for path in bundle_folders(bundles)) or "none"
         raise BundleError(f"bundle: expected one that is in {bundles} ({there}), got {name!r}")
@@ -114,7 +115,7 @@ def bundles(bundles: Path, as_json: bool) -> None:
     try:
         found = [load_bundle(folder) for folder in bundle_folders(bundles)]
         if not found:
-            raise BundleError(f"{bundles}: expected bundles, folders with a {MANIFEST}; there is none in it")
+            raise BundleError(f"{bundles}: expected bundles, folders with a {MANIFEST}; there is none in it; {MAKE}")
     except EmpirError as error:
         raise click.ClickException(str(error)) from error
     if as_json:

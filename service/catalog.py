@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from runtime.bundle import MANIFEST, bundle_folders, load_bundle
+from runtime.bundle import MAKE, MANIFEST, bundle_folders, load_bundle
 from runtime.detection import Detector
 from runtime.ensemble import Ensemble, usable_cores
 from runtime.errors import BundleError, UnknownBundle
@@ -72,10 +72,10 @@ class Catalog:
         """Verify and load every bundle in `settings.bundles`. Raises BundleError at the first that is wrong."""
         root = settings.bundles
         if not root.is_dir():
-            raise BundleError(f"{root}: expected a folder of bundles (--bundles, EMPIR_BUNDLES), there is none")
+            raise BundleError(f"{root}: expected a folder of bundles (--bundles, EMPIR_BUNDLES), there is none; {MAKE}")
         folders = bundle_folders(root)
         if not folders:
-            raise BundleError(f"{root}: expected bundles, folders with a {MANIFEST}; there is none in it")
+            raise BundleError(f"{root}: expected bundles, folders with a {MANIFEST}; there is none in it; {MAKE}")
         return cls([load_served(folder, settings) for folder in folders], settings.default)
 
     def get(self, name: str | None) -> Served:

@@ -27,7 +27,7 @@ def main() -> None:
 def serve(**flags: Any) -> None:
     """Serve every bundle of a folder.
 
-    Every setting is also a variable: EMPIR_PORT=9000 is --port 9000; the README lists them all.
+    Every setting is also a variable: EMPIR_PORT=9000 is --port 9000; docs/reference/settings.md lists them all.
 
     \b
     Examples:

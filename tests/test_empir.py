@@ -49,7 +49,15 @@ def test_help_lists_every_command_and_imports_none() -> None:
     assert lines[-1] == "imported []"
     listed = itertools.takewhile(bool, lines[lines.index("Commands:") + 1 :])
     assert [line.split()[0] for line in listed] == COMMANDS
-    for code, meaning in ((1, "refused"), (2, "command line"), (70, "--debug"), (130, "interrupted")):
+    codes = {
+        1: "refused",
+        2: "command line",
+        3: "load generator",
+        4: "objective",
+        70: "--debug",
+        130: "interrupted",
+    }
+    for code, meaning in codes.items():
         assert any(line.split()[:1] == [str(code)] and meaning in line for line in lines)
 
 

@@ -41,7 +41,9 @@ class Labels:
         """From a file with a name on each line, or an id, a tab and a name. Raises DataError."""
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
             raise DataError(f"{path}: expected a text file with a label on each line, got {error}") from error
         rows = [line.split("\t", 1) for line in lines if line.strip()]
         names = tuple(row[-1].strip() for row in rows)

@@ -33,7 +33,8 @@ class Preprocessing:
         """Factor and shift, [1, C, 1, 1]. Raises QuantizationError if the numbers of values do not fit `channels`."""
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (1, channels):
-                raise QuantizationError(f"{name}: expected 1 or {channels} numbers, got {len(values)}")
+                wanted = "1 number" if channels == 1 else f"1 or {channels} numbers"
+                raise QuantizationError(f"{name}: expected {wanted}, got {len(values)}")
         mean, std = (np.resize(np.array(values, np.float64), (1, channels, 1, 1)) for values in (self.mean, self.std))
         factor, shift = (self.high - self.low) / std, (self.low - mean) / std
         return factor.astype(np.float32), shift.astype(np.float32)

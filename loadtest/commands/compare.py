@@ -43,6 +43,8 @@ def compare_servers(urls: tuple[str, ...], rounds: int, duration: float, rate: f
       empir load compare 'full=http://127.0.0.1:8000#oip-binary' 'quorum=http://127.0.0.1:8000?mode=quorum#oip-binary'
       empir load compare mosec=http://127.0.0.1:9712/inference#raw http://127.0.0.1:8000 -c 16 --rounds 20
     """
+    if len(urls) < 2:
+        raise click.UsageError(f"URLS: expected two or more to compare, got {urls[0]}")
     targets = [read_target(url, common) for url in urls]
     if len({target.name for target in targets}) < len(targets):
         raise click.UsageError("URLS: expected different ones; give the same URL names, as in a=URL b=URL")

@@ -12,6 +12,7 @@ import click
 
 from loadtest.arrivals import Pattern, arrivals
 from loadtest.client import Plan, Watch, address_of, drive
+from loadtest.exchange import knock
 from loadtest.machine import machine, pin
 from loadtest.pictures import open_pictures
 from loadtest.pressure import Pressure
@@ -88,14 +89,14 @@ class Common:
         except ValueError as error:
             raise click.UsageError(str(error)) from error
         except OSError as error:
-            raise no_answer(target, str(error)) from error
+            raise no_answer(target, error) from error
 
     def sent(self, target: Target, plan: Plan, watch: Watch | None = None) -> tuple[Recording, Pressure]:
         """Carry a plan out."""
         try:
             return drive(address_of(target.parts), plan, watch)
         except OSError as error:
-            raise no_answer(target, str(error)) from error
+            raise no_answer(target, error) from error
 
     def believe(self, pressure: Pressure) -> None:
         """Refuse to report where the load generator was the limit, unless --force says otherwise."""
@@ -122,9 +123,17 @@ class Common:
         }
 
 
-def no_answer(target: Target, reason: str) -> Unanswered:
+def require_listener(target: Target) -> None:
+    """Fail at once where nobody is there, not after all the seconds of a run."""
+    try:
+        knock(target.base)
+    except OSError as error:
+        raise no_answer(target, error) from error
+
+
+def no_answer(target: Target, error: OSError) -> Unanswered:
     """Nobody is there."""
-    return Unanswered(f"{target.base}: no answer ({reason}); is the server running?")
+    return Unanswered(f"{target.base}: no answer ({error.strerror or error}); is the server running?")
 
 
 def provenance() -> dict[str, str]:
@@ -170,6 +179,8 @@ def common_options(warmup: float = 1.0) -> Callable[[Callable[..., None]], Calla
         @functools.wraps(command)
         def gathered(**values: Any) -> None:
             common = Common(**{field.name: values.pop(field.name) for field in fields(Common)})
+            if common.html is not None and not common.html.absolute().parent.is_dir():
+                raise click.UsageError(f"--html: expected a file in a folder that is there, got {common.html}")
             try:
                 pin(common.core)
             except ValueError as error:

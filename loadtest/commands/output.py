@@ -23,7 +23,7 @@ def deliver(common: Common, result: Any, table: Table, title: str, body: list[El
         try:
             common.html.write_text(page(title, body), encoding="utf-8")
         except OSError as error:
-            raise click.ClickException(f"--html: {error}") from error
+            raise click.ClickException(f"--html: {common.html}: {error.strerror}") from error
     if common.as_json:
         plain = (
             dataclasses.asdict(result) if dataclasses.is_dataclass(result) and not isinstance(result, type) else result

@@ -13,6 +13,7 @@ from loadtest.commands.options import (
     no_answer,
     provenance,
     read_target,
+    require_listener,
 )
 from loadtest.commands.output import deliver, summary
 from loadtest.exchange import exchange
@@ -53,6 +54,7 @@ def run(
     target = read_target(url, common)
     work, offered, seconds = common.work(target), None if closed else rate, duration + common.warmup
     told = provenance()
+    require_listener(target)
     with watched(f"{target.name}, {'closed loop' if closed else f'{rate:g} requests a second'}", seconds) as watch:
         recording, pressure = common.sent(target, common.plan(work, offered, seconds, partial=True), watch)
     report = measured(recording, pressure, offered, seconds, common.warmup)
@@ -83,7 +85,7 @@ def require_answers(report: Report, target: Target, work: Workload) -> None:
     try:
         status, body = exchange(target.base, work.predictions[0])
     except OSError as error:
-        raise no_answer(target, str(error)) from error
+        raise no_answer(target, error) from error
     said = body[:300].decode(errors="replace")
     raise Unanswered(f"{target.name}: every request was refused; it answers {status}: {said}")
 

@@ -11,6 +11,7 @@ from loadtest.commands.options import (
     common_options,
     provenance,
     read_target,
+    require_listener,
 )
 from loadtest.commands.output import deliver, grid, outcomes, pressure_text
 from loadtest.commands.run import measured, require_answers
@@ -41,6 +42,7 @@ def soak(url: str, rate: float, duration: float, interval: float, errors: float 
     """
     target = read_target(url, common)
     work, told, seconds = common.work(target), provenance(), duration + common.warmup
+    require_listener(target)
     before = resident_bytes(target.base)
     with watched(f"{target.name}, {rate:g} requests a second", seconds) as watch:
         recording, pressure = common.sent(target, common.plan(work, rate, seconds, partial=True), watch)

@@ -145,8 +145,10 @@ def test_a_server_that_refuses_everything_is_quoted() -> None:
 
 
 def test_nobody_there_is_said() -> None:
-    result = load("run", "http://127.0.0.1:9", *RUN)
-    assert result.exit_code == 1 and "is the server running?" in result.stderr
+    words = "Error: http://127.0.0.1:9: no answer (Connection refused); is the server running?\n"
+    for command in ("run", "soak"):
+        result = load(command, "http://127.0.0.1:9", "--duration", "3600")
+        assert (result.exit_code, result.stdout, result.stderr) == (1, "", words)
     result = load("run", "http://127.0.0.1:9", *RUN, "--body", "oip-json")
     assert result.exit_code == 1 and "is the server running?" in result.stderr
 
@@ -157,8 +159,10 @@ def test_nobody_there_is_said() -> None:
         ("run", "ftp://x"),
         ("run", "--p99", "soon"),
         ("compare",),
+        ("compare", "http://h"),
         ("compare", "http://h", "http://h"),
         ("run", "--image", __file__),
+        ("run", "--html", "no/such/folder.html"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from runtime.bundle import MANIFEST, load_bundle
+from runtime.bundle import MAKE, MANIFEST, load_bundle
 from runtime.cli import main
 from runtime.ensemble import Ensemble
 from runtime.images import decode_image, encode_png
@@ -137,7 +137,9 @@ def test_an_unknown_bundle_is_refused_with_those_that_are_there(toy: ToyBundle, 
     where = toy.folder.parent
     error = error_of(run("predict", "--bundles", where, "--bundle", "no", pictures[0]))
     assert error == f"Error: bundle: expected one that is in {where} (toy), got 'no'"
-    assert "(none), got 'mnist-empir'" in error_of(run("predict", "--bundles", where / "nowhere", pictures[0]))
+    assert "(none), got 'toy'" in error_of(run("predict", "--bundles", toy.folder, "--bundle", "toy", pictures[0]))
+    nowhere = error_of(run("predict", "--bundles", where / "nowhere", pictures[0]))
+    assert "nowhere: expected a folder of bundles (--bundles), there is none; empir train" in nowhere
 
 
 def test_a_corrupt_bundle_is_named(toy_copy: Path, pictures: list[Path]) -> None:
@@ -179,7 +181,7 @@ def test_a_bundle_that_is_being_written_is_not_listed(toy_copy: Path) -> None:
 def test_a_folder_without_bundles_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "missing"):
         error = error_of(run("bundles", "--bundles", folder))
-        assert error == f"Error: {folder}: expected bundles, folders with a bundle.json; there is none in it"
+        assert error == f"Error: {folder}: expected bundles, folders with a bundle.json; there is none in it; {MAKE}"
 
 
 def test_variables_choose_the_bundle_too(toy: ToyBundle, pictures: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
