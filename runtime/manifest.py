@@ -126,8 +126,8 @@ class Provenance(Part):
 
 
 class LayerTime(Part):
-    """A layer that export could have written in other exact ways, and what each takes: microseconds for one image on
-    one thread, quantizing it included."""
+    """A layer that export could have written in other exact ways: microseconds that its member takes for one image on
+    one thread, as exported, and with this layer otherwise."""
 
     member: Name
     layer: str

@@ -27,8 +27,9 @@ class GraphBuilder:
     A value is float32, or integer levels held as uint8 with a zero point.
     """
 
-    def __init__(self, ways: Ways = EXPORTED) -> None:
-        self.ways = ways
+    def __init__(self, ways: Ways = EXPORTED, only: str | None = None) -> None:
+        """`only`: the path of the one layer that is written in these ways, the others as usual."""
+        self._ways, self._only = ways, only
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, onnx.TensorProto] = {}
         self._inputs: list[onnx.ValueInfoProto] = []
@@ -55,6 +56,11 @@ class GraphBuilder:
         self._path.append(name)
         yield
         self._path.pop()
+
+    @property
+    def ways(self) -> Ways:
+        """How to write the layer at hand."""
+        return self._ways if self._only in (None, ".".join(self._path)) else EXPORTED
 
     def parameter(self, name: str, value: NDArray[Any]) -> str:
         """A layer's own tensor, stored under its path in the network: `5.branch.0.weight`."""

@@ -21,12 +21,15 @@ from models.integer import (
 from models.residual import Residual
 
 
-def member_graph(network: nn.Sequential, image_shape: Shape, name: str, ways: Ways = EXPORTED) -> onnx.ModelProto:
+def member_graph(
+    network: nn.Sequential, image_shape: Shape, name: str, ways: Ways = EXPORTED, only: str | None = None
+) -> onnx.ModelProto:
     """The member graph of a frozen network: `image` float32 [N, *image_shape] in [0, 1] to `logits` [N, K].
 
-    Raises TypeError for a layer without a rule.
+    `only`: the path of the one layer that is written in these `ways`, the others as usual. Raises
+    TypeError for a layer without a rule.
     """
-    graph = GraphBuilder(ways)
+    graph = GraphBuilder(ways, only)
     image = graph.input("image", image_shape)
     value = emit(network, graph, image)
     graph.output(value, "logits", graph.shape_of(value))
@@ -56,18 +59,16 @@ emit.register(IntegerAvgPool2d, integer_layers.average_pool)
 
 @emit.register
 def _(network: nn.Sequential, graph: GraphBuilder, x: str) -> str:
-    before: nn.Module | None = None
-    first = graph.ways.pooled_first
+    clipped_later: Output | None = None
     for index, layer in enumerate(network):
         after = network[index + 1] if index + 1 < len(network) else None
         with graph.inside(str(index)):
-            if first and isinstance(layer, IntegerConv2d) and isinstance(after, nn.MaxPool2d):
-                x = emit(integer_layers.unclipped(layer), graph, x)
+            if graph.ways.pooled_first and isinstance(layer, IntegerConv2d) and isinstance(after, nn.MaxPool2d):
+                x, clipped_later = emit(integer_layers.unclipped(layer), graph, x), layer.output
             else:
                 x = emit(layer, graph, x)
-        if first and isinstance(layer, nn.MaxPool2d) and isinstance(before, IntegerConv2d):
-            x = integer_layers.within(graph, x, before.output)
-        before = layer
+        if isinstance(layer, nn.MaxPool2d) and clipped_later is not None:
+            x, clipped_later = integer_layers.within(graph, x, clipped_later), None
     return x
 
 

@@ -1,4 +1,4 @@
-"""What each layer of a member takes as it is exported, and in the other exact ways to write it."""
+"""What a member takes as it is exported, and with one of its layers in another of the exact ways to write it."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,70 +12,58 @@ from export.graphs.graph import Shape
 from export.graphs.integer_graph import member_graph
 from export.graphs.ways import OTHERS
 from export.measured.shortest import ROUNDS, shortest_us
-from models.integer import Dequantize, IntegerConv2d, IntegerLinear, QuantizeInput
+from models.integer import IntegerConv2d, IntegerLinear
 from runtime.manifest import LayerTime
 from runtime.sessions import open_session
 
+Product = IntegerConv2d | IntegerLinear
 EXPORTED = "as exported"
 
 
 def layer_times(network: nn.Sequential, image_shape: Shape, member: str, rounds: int = ROUNDS) -> list[LayerTime]:
     """Of each layer of a frozen network that could be written otherwise: one image, one thread.
 
-    Quantizing the image is included, and the max pool behind a convolution.
+    The whole member runs each time: how quick a layer is depends on those around it, by what ONNX Runtime joins and
+    how it orders values in memory.
     """
-    rows = []
-    for layer, shape, name in _pieces(network, image_shape):
-        times = _times(layer, shape, rounds)
-        exported = times.pop(EXPORTED)
-        if times:
-            rows.append(LayerTime(member=member, layer=name, exported_us=exported, others_us=times))
-    return rows
+    graphs = {(EXPORTED, ""): member_graph(network, image_shape, member).SerializeToString()}
+    exported = graphs[EXPORTED, ""]
+    layers = list(_products(network, image_shape))
+    for path, _ in layers:
+        for name, way in OTHERS.items():
+            graph = member_graph(network, image_shape, member, way, only=path).SerializeToString()
+            if graph != exported:
+                graphs[name, path] = graph
+    if len(graphs) == 1:
+        return []
+    with torch.no_grad():
+        classes = network(torch.zeros(1, *image_shape)).shape[1]
+    times = shortest_us({way: _running(graph, image_shape, classes) for way, graph in graphs.items()}, rounds)
+    rows = ((layer, {name: us for (name, at), us in times.items() if at == path}) for path, layer in layers)
+    whole = times[EXPORTED, ""]
+    return [LayerTime(member=member, layer=layer, exported_us=whole, others_us=us) for layer, us in rows if us]
 
 
-def _pieces(network: nn.Sequential, image_shape: Shape) -> Iterator[tuple[nn.Sequential, Shape, str]]:
-    """Each product over levels as a network of its own, from floats in [0, 1] of the shape given to floats."""
+def _products(network: nn.Sequential, image_shape: Shape) -> Iterator[tuple[str, str]]:
+    """Path and description of each layer with integer weights that is not inside a block."""
     values = torch.zeros(1, *image_shape)
     for index, layer in enumerate(network):
-        shape = tuple(values.shape[1:])
+        if isinstance(layer, Product):
+            pooled = isinstance(layer, IntegerConv2d) and isinstance(network[index + 1], nn.MaxPool2d)
+            yield str(index), _described(layer, tuple(values.shape[1:])) + (", max pool" if pooled else "")
         with torch.no_grad():
             values = layer(values)
-        if isinstance(layer, IntegerConv2d | IntegerLinear):
-            pool = _pool_behind(network, index)
-            floats = [] if layer.output.bits is None else [Dequantize(torch.tensor(1.0))]
-            yield nn.Sequential(QuantizeInput(layer.in_bits), layer, *pool, *floats), shape, _name(layer, shape, pool)
 
 
-def _pool_behind(network: nn.Sequential, index: int) -> list[nn.Module]:
-    """The max pool right behind a convolution, if there is one."""
-    if isinstance(network[index], IntegerLinear) or index + 1 == len(network):
-        return []
-    return [network[index + 1]] if isinstance(network[index + 1], nn.MaxPool2d) else []
-
-
-def _name(layer: IntegerConv2d | IntegerLinear, shape: Shape, pool: list[nn.Module]) -> str:
+def _described(layer: Product, shape: Shape) -> str:
+    outputs, inputs = layer.weight.shape[:2]
     if isinstance(layer, IntegerLinear):
-        return f"linear {layer.weight.shape[1]} to {layer.weight.shape[0]}"
-    window, over = window_of(layer), " x ".join(map(str, shape))
-    kind = f"convolution {window.kernel}x{window.kernel}/{window.stride} {layer.weight.shape[0]} over {over}"
-    return f"{kind}, max pool" if pool else kind
+        return f"linear {inputs} to {outputs}"
+    window = window_of(layer)
+    return f"convolution {window.kernel}x{window.kernel}/{window.stride} {outputs} over {' x '.join(map(str, shape))}"
 
 
-def _times(piece: nn.Sequential, shape: Shape, rounds: int) -> dict[str, float]:
-    """As exported, and in the ways that make another graph."""
-    graphs = {EXPORTED: member_graph(piece, shape, "layer").SerializeToString()}
-    for name, way in OTHERS.items():
-        graph = member_graph(piece, shape, "layer", way).SerializeToString()
-        if graph not in graphs.values():
-            graphs[name] = graph
-    if len(graphs) == 1:
-        return {EXPORTED: 0.0}
-    with torch.no_grad():
-        out = list(piece(torch.zeros(1, *shape)).shape[1:])
-    return shortest_us({name: _running(graph, shape, out, name) for name, graph in graphs.items()}, rounds)
-
-
-def _running(graph: bytes, shape: Shape, out: list[int], name: str) -> Callable[[], object]:
-    session = open_session(graph, name, {"image": list(shape)}, {"logits": out})
+def _running(graph: bytes, shape: Shape, classes: int) -> Callable[[], object]:
+    session = open_session(graph, "member", {"image": list(shape)}, {"logits": [classes]})
     image = np.random.default_rng(0).random((1, *shape), dtype=np.float32)
     return partial(session.run, None, {"image": image})

@@ -168,7 +168,7 @@ def test_overhead_says_which_int8_model_is_meant_or_that_there_is_none(shown: Ta
     said = text_of(section(parsed(toy_report(LINEAR_MANIFEST, overhead=data.model_copy(update=told))), "overhead"))
     assert "One int8 model alone: the member low-a." in said
     assert "700.0 kB (0.25 ×)64,000 (0.06 ×)" in said and "below 1.25 ×" in said
-    assert "linear 9 to 9weights in 8 bits10.020.00.50 ×" in said and "a machine, one thread" in said
+    assert "linear 9 to 9weights in 8 bits10.020.00.50 ×" in said and "whole member, a machine, one thread" in said
 
 
 def test_tables_have_headers_and_pictures_have_words(shown: Tag) -> None:
