@@ -1,8 +1,5 @@
 """`/` and its files, as a client of HTTP sees them."""
 
-import tomllib
-from fnmatch import fnmatch
-
 import pytest
 
 from robustness.parameters import ATTACKS
@@ -79,11 +76,3 @@ def test_the_page_learns_what_it_may_ask(server: Live) -> None:
 def test_its_samples_are_the_samples() -> None:
     here = {name: asset.body for name, asset in assets().items() if name.startswith("samples/")}
     assert here == {f"samples/{path.name}": path.read_bytes() for path in (ROOT / "samples").glob("*.png")}
-
-
-def test_an_installed_package_has_every_file() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    patterns = project["tool"]["setuptools"]["package-data"]["service"]
-    for name in assets():
-        # Neither setuptools' nor a shell's `*` matches a slash; fnmatch's does.
-        assert any(fnmatch(f"static/{name}", each) and each.count("/") == name.count("/") + 1 for each in patterns)
