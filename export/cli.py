@@ -15,7 +15,8 @@ from export.graphs.parity import all_parities
 from export.graphs.restore import restore
 from export.own_images_cli import own_options, request_of, train_own_images
 from export.training.own_images import recipe_of
-from export.training.recipes import RECIPES, Recipe
+from export.training.recipe import Recipe
+from export.training.recipes import RECIPES
 from export.training_run import checkpoints, summary, train_bundle
 from runtime.cli import bundles_option, open_bundle
 from runtime.errors import BundleError, EmpirError
@@ -157,6 +158,8 @@ def _recipe_table() -> Table:
     table = Table.grid("", "", padding=(0, 2))
     for recipe in RECIPES.values():
         members = ", ".join(member.precision for member in recipe.members)
-        table.add_row(Text(recipe.name, "bold"), f"{members}: {recipe.expected}")
+        table.add_row(Text(recipe.name, "bold"), members)
         table.add_row("", Text(recipe.description, "dim"))
+        table.add_row("", f"cost: {recipe.cost}")
+        table.add_row("", f"accuracy: {recipe.expected}")
     return table

@@ -20,7 +20,7 @@ from export.data.own_images import OwnImages
 from export.training.budget import epochs_within, measured_pace
 from export.training.own_images import Choices, fine_tuning_epochs, own_recipe, parse_members
 from export.training.plan import planned_epochs
-from export.training.recipes import Recipe
+from export.training.recipe import Recipe
 from export.training_run import checkpoints, train_bundle
 from runtime.errors import InvalidValue
 from runtime.manifest import Input, Manifest

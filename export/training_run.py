@@ -12,7 +12,7 @@ from export.bundle import write_bundle
 from export.data.examples import DataSet
 from export.graphs.parity import Parity
 from export.training.display import Display
-from export.training.recipes import Recipe
+from export.training.recipe import Recipe
 from export.training.train import train_member
 from runtime.manifest import Manifest
 

@@ -9,7 +9,7 @@ from onnx import numpy_helper
 from torch import nn
 
 from export.graphs.packing import unpack
-from export.training.recipes import Recipe
+from export.training.recipe import Recipe
 from models.folding import freeze
 from models.integer import IntegerConv2d, IntegerLinear
 from models.precision import Precision

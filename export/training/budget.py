@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from export.data.examples import DataSet
-from export.training.recipes import Recipe, Training
+from export.training.recipe import Recipe, Training
 from models.precision import Precision
 
 STEPS = 3

@@ -8,7 +8,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from export.training.recipes import Recipe
+from export.training.recipe import Recipe
 from export.training.train import Progress as Step
 from models.precision import Precision
 

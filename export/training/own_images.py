@@ -9,7 +9,7 @@ from torch import nn
 
 from export.data.own_images import PREFIX, OwnImages, images_of
 from export.training.objectives import CrossEntropy, NoiseFgsm, Objective
-from export.training.recipes import MemberRecipe, Recipe, Training
+from export.training.recipe import MemberRecipe, Recipe, Training
 from models.networks import photo_net
 from models.precision import Precision
 from runtime.errors import InvalidValue
@@ -50,6 +50,7 @@ def own_recipe(images: OwnImages, spec: Input, choices: Choices, *, skip_unreada
         members=members_of(choices.members, choices.seed),
         training=_training(epochs, count, choices.eps),
         fine_tuning=_fine_tuning(fine_tuning_epochs(epochs), count, choices.eps),
+        cost="depends on the images",
         expected="depends on the images",
     )
 
@@ -71,6 +72,7 @@ def recipe_of(manifest: Manifest) -> Recipe | None:
         vote=manifest.vote,
         members=members,
         training=_training(FEWEST_EPOCHS, LARGEST_BATCH, None),
+        cost="",
         expected="",
     )
 

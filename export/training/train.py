@@ -16,7 +16,7 @@ from export.data.examples import DataSet, Examples, as_pixels
 from export.training.augmentation import augmented
 from export.training.checkpoint import TrainingError, load_checkpoint, save_checkpoint
 from export.training.objectives import pgd
-from export.training.recipes import MemberRecipe, Recipe, Training
+from export.training.recipe import MemberRecipe, Recipe, Training
 from models.folding import freeze
 from models.precision import FLOAT_BITS, Precision
 from models.quantization import quantized

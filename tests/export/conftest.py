@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from export.data.examples import DataSet, Split
-from export.training.recipes import MemberRecipe, Recipe, Training
+from export.training.recipe import MemberRecipe, Recipe, Training
 from export.training.train import Trained, train_member
 from models.dorefa import QuantConv2d
 from models.folding import freeze
@@ -77,6 +77,7 @@ def toy_recipe(toy_data: DataSet) -> Recipe:
             MemberRecipe("w8a8", "w8a8", seed=2),
         ),
         training=Training(epochs=3, batch_size=20, learning_rate=0.01),
+        cost="nothing",
         expected="nothing",
     )
 

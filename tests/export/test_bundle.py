@@ -22,7 +22,7 @@ from export.bundle import write_bundle
 from export.bundle_folder import refuse_to_overwrite
 from export.data.examples import DataSet
 from export.graphs.parity import ParityError
-from export.training.recipes import Recipe
+from export.training.recipe import Recipe
 from export.training.train import Trained, fit_temperature, logits_of
 from runtime.bundle import MANIFEST, load_bundle
 from runtime.ensemble import Ensemble

@@ -17,7 +17,8 @@ from onnx import numpy_helper
 from export import cli
 from export.data.examples import DataError
 from export.training import train
-from export.training.recipes import RECIPES, Recipe
+from export.training.recipe import Recipe
+from export.training.recipes import RECIPES
 from runtime.bundle import load_bundle
 
 Invoke = Callable[..., Result]
@@ -51,7 +52,8 @@ def test_the_recipes_are_listed(arguments: Sequence[str], empir: Invoke) -> None
     result = empir(*arguments)
     assert result.exit_code == 0
     for recipe in RECIPES.values():
-        assert recipe.name in result.output and recipe.expected in result.output
+        assert recipe.name in result.output
+        assert f"cost: {recipe.cost}" in result.output and f"accuracy: {recipe.expected}" in result.output
         assert ", ".join(member.precision for member in recipe.members) in result.output
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from export import detection, threshold
 from export.data.examples import DataSet, Split
 from export.detection import MOST_IMAGES, add_detection, choose_detection, threshold_of
-from export.training.recipes import Recipe
+from export.training.recipe import Recipe
 from runtime.bundle import MANIFEST, load_bundle
 from runtime.detection import Scorer
 from runtime.ensemble import Ensemble

@@ -10,7 +10,7 @@ from torch import nn
 from export.bundle import write_bundle
 from export.data.examples import DataSet
 from export.graphs.restore import restore
-from export.training.recipes import MemberRecipe, Recipe
+from export.training.recipe import MemberRecipe, Recipe
 from export.training.train import Trained
 from models.precision import Precision
 from runtime.bundle import Bundle, load_bundle

@@ -16,7 +16,7 @@ from export.measured.int8_copy import compared, int8_copy
 from export.measured.layer_times import layer_times
 from export.measured.measure import measured
 from export.measured.shortest import shortest_us
-from export.training.recipes import Recipe
+from export.training.recipe import Recipe
 from export.training.train import Trained
 from models.folding import freeze
 from models.networks import small_cnn

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from export.data.examples import DataSet
 from export.training.budget import MARGIN, Pace, epochs_within, measured_pace
 from export.training.own_images import fine_tuning_epochs
-from export.training.recipes import Recipe
+from export.training.recipe import Recipe
 
 
 @given(st.floats(0.01, 100), st.floats(0.1, 100), st.floats(0.1, 100))

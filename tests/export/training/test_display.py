@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from export.training.display import QUANTIZED_COST, Display, TimeLeft, total_cost
-from export.training.recipes import MNIST, MNIST_EMPIR, Recipe
+from export.training.recipe import Recipe
+from export.training.recipes import MNIST, MNIST_EMPIR
 from export.training.train import Progress
 
 

@@ -1,11 +1,13 @@
 """export/training/recipes.py: every recipe describes an ensemble that can be trained."""
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
 
-from export.training.recipes import RECIPES, Recipe
+from export.training.recipe import Recipe
+from export.training.recipes import RECIPES
 from models.folding import freeze
 from models.precision import Precision
 from runtime.manifest import NAME
@@ -35,3 +37,21 @@ def test_every_network_takes_the_recipes_images(recipe: Recipe) -> None:
     for member in recipe.members:
         with torch.no_grad():
             assert freeze(recipe.network(Precision.parse(member.precision)))(images).shape == (2, classes)
+
+
+@ALL
+def test_every_recipe_says_what_it_costs_and_whether_its_accuracy_was_measured(recipe: Recipe) -> None:
+    assert re.search(r"minutes|hours|days|about that of", recipe.cost)
+    assert "measured" in recipe.expected
+
+
+@pytest.mark.parametrize("data_set", ["mnist", "cifar10"])
+def test_compared_defences_differ_from_the_plain_member_by_their_loss_alone(data_set: str) -> None:
+    plain = RECIPES[f"{data_set}-empir"]
+    for name in ("fgsm", "pgd", "distillation", "gradient-penalty"):
+        recipe = RECIPES[f"{data_set}-{name}"]
+        assert recipe.members == plain.members[:1] and recipe.network is plain.network
+        like = replace(recipe.training, objective=plain.training.objective, robust_eps=None)
+        assert like == plain.training
+        assert recipe.training.objective != plain.training.objective
+        assert (recipe.teacher is not None) == (name == "distillation")

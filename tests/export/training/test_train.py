@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from export.data.examples import DataSet, Split
 from export.training.checkpoint import TrainingError
 from export.training.objectives import Fgsm
-from export.training.recipes import MemberRecipe, Recipe
+from export.training.recipe import MemberRecipe, Recipe
 from export.training.train import Progress, Trained, accuracy, fit_temperature, logits_of, train_member
 from models.dorefa import QuantConv2d
 from models.integer import QuantizeInput
