@@ -1,0 +1,214 @@
+"""The page at `/` in a real browser: draw, predict, attack."""
+
+import base64
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from robustness.probe_report import ProbeReport
+from tests.live import Live, Start
+from tests.programs import ROOT
+from tests.service.page.hand import DIGITS, Window, payload, png, verdict
+from tests.toy_catalog import NO, YES, full, low, toy_catalog
+
+
+def test_a_newcomers_digit_is_read_right_wherever_it_is_drawn(both: Live, window: Window) -> None:
+    seen = window(both)
+    for digit, strokes in DIGITS.items():
+        seen.draw(strokes)
+        verdict(seen.page, digit)
+        seen.page.get_by_role("button", name="Clear").click()
+        expect(seen.page.locator("#label")).to_be_empty()
+    for shrink, shift in ((0.3, 0.02), (0.35, 0.6)):  # small, in a corner
+        seen.draw([[(shift + shrink * x, shift + shrink * y) for x, y in stroke] for stroke in DIGITS["2"]])
+        verdict(seen.page, "2")
+        seen.page.get_by_role("button", name="Clear").click()
+        expect(seen.page.locator("#label")).to_be_empty()
+
+
+def test_undo_takes_back_a_stroke(both: Live, window: Window) -> None:
+    seen = window(both)
+    seen.draw([*DIGITS["7"], [(0.1, 0.9), (0.9, 0.9)]])
+    seen.page.get_by_role("button", name="Undo").click()
+    verdict(seen.page, "7")
+    seen.page.get_by_role("button", name="Undo").click()
+    expect(seen.page.locator("#label")).to_be_empty()
+
+
+def test_a_finger_draws_too(both: Live, window: Window) -> None:
+    seen = window(both, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    box = seen.page.locator("#pad").bounding_box()
+    assert box is not None
+    session = seen.page.context.new_cdp_session(seen.page)
+
+    def touch(kind: str, *points: tuple[float, float]) -> None:
+        places = [{"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]} for x, y in points]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+
+    touch("touchStart", (0.5, 0.2))
+    touch("touchMove", (0.49, 0.5))
+    touch("touchMove", (0.48, 0.8))
+    touch("touchEnd")
+    verdict(seen.page, "1")
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_each_members_vote_is_a_bar_with_its_precision_and_time(both: Live, window: Window) -> None:
+    seen = window(both)
+    with seen.page.expect_response("**/predict?*") as answer:
+        seen.sample("5")
+    verdict(seen.page, "5")
+    rows = seen.page.locator("#votes tbody tr")
+    members = answer.value.json()["members"]
+    expect(rows).to_have_count(len(members))
+    for index, member in enumerate(members):
+        expect(rows.nth(index)).to_contain_text(member["name"])
+        expect(rows.nth(index).locator("td").first).to_have_text(member["label"])
+        expect(rows.nth(index)).to_contain_text(f"{member['latency_ms']:.2f} ms")
+        width = rows.nth(index).locator(".bar i").evaluate("(bar) => parseFloat(bar.style.width)")
+        assert width == pytest.approx(100 * member["confidence"], abs=0.01)
+
+
+def test_quorum_names_the_member_that_it_skipped(both: Live, window: Window) -> None:
+    seen = window(both)
+    seen.sample("1")
+    verdict(seen.page, "1")
+    seen.page.get_by_text("quorum", exact=True).click()
+    expect(seen.page.locator("#note")).to_have_text(
+        "Quorum: fp32 could not have changed the verdict and was not asked."
+    )
+    expect(seen.page.locator("#votes tbody tr").first).to_contain_text("not asked")
+    expect(seen.page.locator("#readouts")).to_contain_text("2 of 2")
+
+
+def test_dissent_failure_and_a_tie_are_named(start: Start, window: Window) -> None:
+    seen = window(start(toy_catalog(low(YES), low(NO, "b"), full(YES, failure="error"), full(YES, "d"))))
+    seen.page.set_input_files("#file", [payload("dot.png", "image/png", png(1, 1))])
+    verdict(seen.page, "yes")
+    note = seen.page.locator("#note")
+    expect(note).to_contain_text("Degraded: c has no vote.")
+    expect(note).to_contain_text("No class has a majority: d decides.")
+    expect(seen.page.locator("tr.dissents")).to_contain_text("b")
+
+
+def test_an_attack_is_shown_as_the_server_found_it(both: Live, window: Window) -> None:
+    seen = window(both)
+    seen.sample("7")
+    verdict(seen.page, "7")
+    seen.page.get_by_label("Eps", exact=True).fill("0.2")
+    found = ProbeReport.model_validate(seen.attack())
+    assert (found.outcome, found.attack.eps) == ("broken", 0.2)
+    assert found.adversarial is not None and found.smallest_eps is not None
+    outcome = seen.page.get_by_role("region", name=re.compile("^Broken within linf 0.2"))
+    expect(outcome.get_by_role("heading")).to_have_text(
+        f"Broken within linf 0.2: the vote turns from 7 to {found.adversarial.label}."
+    )
+    expect(outcome).to_contain_text(f"It falls from eps {found.smallest_eps:.3g} on")
+    fates = outcome.locator("tbody tr")
+    expect(fates.locator(".fate")).to_have_text(["fell" if each.flipped else "held" for each in found.members])
+    shown = outcome.locator("figure img").evaluate_all("(all) => all.map((each) => [each.naturalWidth, each.src])")
+    pictures = (found.images.original, found.images.perturbation, found.images.adversarial)
+    assert shown == [[28, f"data:image/png;base64,{picture}"] for picture in pictures]
+    expect(seen.page.locator("#status")).to_contain_text("Fallen: ")
+    expect(seen.page.locator("#chart circle.fell")).to_have_count(1)
+
+
+def test_what_is_not_broken_is_not_called_robust(server: Live, window: Window) -> None:
+    seen = window(server)
+    seen.page.set_input_files("#file", [payload("one.png", "image/png", png(8, 8))])
+    expect(seen.page.locator("#label")).not_to_be_empty()
+    seen.page.get_by_label("Eps", exact=True).fill("1/1000")
+    assert seen.attack()["outcome"] == "not_broken_within_budget"
+    expect(seen.page.locator("#outcome h2")).to_contain_text("Not broken within the budget")
+    expect(seen.page.locator("#outcome h2")).to_contain_text("That is not robust")
+    expect(seen.page.locator("#outcome .fate")).to_have_text(["held"] * 3)
+
+
+def test_the_smallest_eps_is_searched_for(server: Live, window: Window) -> None:
+    seen = window(server)
+    seen.page.set_input_files("#file", [payload("one.png", "image/png", png(8, 8))])
+    expect(seen.page.locator("#label")).not_to_be_empty()
+    seen.page.get_by_role("button", name="Find smallest eps").click()
+    expect(seen.page.locator("#outcome")).to_contain_text("Smallest eps found:")
+    assert seen.page.locator("#chart circle.fell").count() >= 2
+    assert seen.page.locator("#chart circle.held").count() >= 1
+
+
+def test_the_curve_follows_the_norm_and_is_read_at_eps(both: Live, window: Window) -> None:
+    page = window(both).page
+    report = both.http.get("/bundles/mnist-empir/report.json").json()
+    shares = [share["share"] for share in report["curve"]["series"]["vote"]]
+    eps = report["curve"]["eps"]
+    expect(page.locator("#chart svg").first).to_have_attribute("aria-label", re.compile("^Accuracy of the vote"))
+    page.get_by_role("slider").fill("0.15")
+    expect(page.locator("#at-eps")).to_contain_text(f"the vote is right on {shares[2]:.1%} at eps 0.15, of")
+    page.get_by_role("slider").fill("0.2")
+    expect(page.locator("#at-eps")).to_contain_text(
+        f"{shares[2]:.1%} at eps {eps[2]} and {shares[3]:.1%} at eps {eps[3]}"
+    )
+    page.get_by_label("Norm").select_option("l2")
+    expect(page.locator("#at-eps")).to_have_text("The report's curve is for linf.")
+
+
+def test_the_menu_says_what_each_bundle_is_and_withstands(both: Live, window: Window) -> None:
+    seen = window(both)
+    report = both.http.get("/bundles/mnist-empir/report.json").json()
+    seen.page.locator("#menu summary").click()
+    cards = seen.page.locator(".card")
+    expect(cards.first).to_contain_text(f"right on {report['robust']['share']:.1%} of 1,000 images under attack")
+    expect(cards.nth(1)).to_contain_text("No report: what it withstands has not been measured.")
+    timing = both.state.catalog.get("toy").ensemble.timing
+    assert timing is not None
+    way = {"members": "members side by side", "requests": "members in turn"}[timing.chosen]
+    expect(cards.nth(1)).to_contain_text(f"on onnxruntime · {way}")
+    seen.page.get_by_role("radio", name=re.compile("^toy")).check()
+    expect(seen.page.locator("#plate")).to_contain_text("No report")
+    expect(seen.page.get_by_role("link", name="Report")).to_be_hidden()
+    seen.page.keyboard.press("Escape")
+    expect(cards.first).to_be_hidden()
+
+
+def test_everything_can_be_done_by_keyboard(both: Live, window: Window) -> None:
+    page = window(both).page
+    keys = page.keyboard
+    page.get_by_role("button", name="Sample: 3").focus()
+    keys.press("Enter")
+    verdict(page, "3")
+    page.get_by_role("radio", name="full").focus()
+    keys.press("ArrowRight")
+    expect(page.locator("#note")).to_contain_text("Quorum")
+    page.get_by_role("slider").focus()
+    before = page.get_by_label("Eps", exact=True).input_value()
+    keys.press("ArrowLeft")
+    expect(page.get_by_label("Eps", exact=True)).not_to_have_value(before)
+    page.get_by_role("button", name="Attack", exact=True).focus()
+    keys.press("Space")
+    expect(page.locator("#outcome h2")).to_contain_text("Broken")
+    expect(page.get_by_role("button", name="Attack", exact=True)).to_be_focused()
+
+
+HAND_OVER = """([kind, data]) => {
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  const handed = new DataTransfer();
+  handed.items.add(new File([bytes], "handed.png", { type: "image/png" }));
+  const options = { bubbles: true, cancelable: true, clipboardData: handed, dataTransfer: handed };
+  document.body.dispatchEvent(kind === "paste" ? new ClipboardEvent(kind, options) : new DragEvent(kind, options));
+}"""
+
+
+@pytest.mark.parametrize("kind", ["paste", "drop"])
+def test_a_picture_is_pasted_or_dropped(both: Live, window: Window, kind: str) -> None:
+    page = window(both).page
+    page.evaluate(HAND_OVER, [kind, base64.b64encode((ROOT / "samples" / "8.png").read_bytes()).decode()])
+    verdict(page, "8")
+    expect(page.locator("#name")).to_have_text("handed.png · 28 × 28")
+
+
+def test_a_large_photo_fits_a_phone(both: Live, window: Window) -> None:
+    page = window(both, viewport={"width": 360, "height": 740}).page
+    page.set_input_files("#file", [payload("photo.png", "image/png", png(1600, 900, "RGB"))])
+    expect(page.locator("#name")).to_have_text("photo.png · 1600 × 900")
+    expect(page.locator("#label")).not_to_be_empty()
+    assert page.locator("#shown").evaluate("(image) => getComputedStyle(image).objectFit") == "contain"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
