@@ -136,12 +136,12 @@ def resnet20(precision: Precision) -> nn.Sequential:
     Three stages of three blocks with 16, 32 and 64 channels; shortcuts between stages are 1x1 convolutions. Quantized:
     learned scales, the first weights in 8 bits, the layer behind the average pool in float.
     """
-    return _resnet(precision, widths=(16, 32, 64), blocks=3)
+    return resnet(precision, widths=(16, 32, 64), blocks=3)
 
 
 def resnet18(precision: Precision) -> nn.Sequential:
     """ResNet-18 as it is used on CIFAR-10: stages of two blocks, 64 to 512 channels; 11.2 M parameters."""
-    return _resnet(precision, widths=(64, 128, 256, 512), blocks=2)
+    return resnet(precision, widths=(64, 128, 256, 512), blocks=2)
 
 
 def wrn_16_4(precision: Precision) -> nn.Sequential:
@@ -150,7 +150,7 @@ def wrn_16_4(precision: Precision) -> nn.Sequential:
 
     With batch norm and ReLU behind the convolutions, where they fold away, not in front of them.
     """
-    return _resnet(precision, widths=(64, 128, 256), blocks=2, stem=16)
+    return resnet(precision, widths=(64, 128, 256), blocks=2, stem=16)
 
 
 def photo_net(
@@ -162,7 +162,7 @@ def photo_net(
     and those of more than 96 by a max pool behind it too, so that the first stage works on 24 to 48 pixels.
     """
     side = max(image_shape[1:])
-    return _resnet(
+    return resnet(
         precision,
         widths=widths,
         blocks=1,
@@ -172,7 +172,7 @@ def photo_net(
     )
 
 
-def _resnet(
+def resnet(
     precision: Precision,
     *,
     widths: tuple[int, ...],
@@ -182,6 +182,11 @@ def _resnet(
     image_shape: tuple[int, int, int] = (3, 32, 32),
     halvings: int = 0,
 ) -> nn.Sequential:
+    """A residual network (He et al., arXiv 1512.03385): image [N, C, H, W] of `image_shape` to logits [N, classes].
+
+    A convolution 3x3 to `stem` channels, or to the first of `widths`; a stage of `blocks` blocks for each width, all
+    but the first halving the image; a global average pool, a linear layer. `halvings`: of the image before the stages.
+    """
     channels = stem or widths[0]
     first = nn.Conv2d(image_shape[0], channels, 3, stride=2 if halvings else 1, padding=1, bias=False)
     layers: list[nn.Module] = [first, nn.BatchNorm2d(channels), nn.ReLU()]
