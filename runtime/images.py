@@ -1,9 +1,9 @@
 """Pictures in: encoded bytes to the float array that members take, by the rules of a manifest's input."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +11,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from runtime.errors import ImageError, ImageTooLarge, InvalidValue
 from runtime.manifest import DIGIT_BOX, Input
+from runtime.plain_png import plain_levels
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 BRIGHT = 0.5
 MOST_PIXELS = 25_000_000
 
 Pixels = NDArray[np.float32]
-Wanted = TypeVar("Wanted", int, Input)
+_SHARES = np.arange(256, dtype=np.float32) / np.float32(255)
+"""Of full brightness, by level."""
 
 
 def decode_image(data: bytes, spec: Input, max_pixels: int = MOST_PIXELS) -> Pixels:
@@ -26,14 +28,30 @@ def decode_image(data: bytes, spec: Input, max_pixels: int = MOST_PIXELS) -> Pix
     Raises ImageError if the bytes are not a whole picture of a format that we read, ImageTooLarge if it has more than
     `max_pixels`; that is known from its header, before anything is decoded.
     """
-    return fit_image(open_picture(data, max_pixels), spec)
+    plain = plain_image(data, spec) if spec.width * spec.height <= max_pixels else None
+    return fit_image(open_picture(data, max_pixels), spec) if plain is None else plain
+
+
+def plain_image(data: bytes, spec: Input) -> Pixels | None:
+    """`decode_image` for a plain PNG that is as the members take it, in a third of the time; None for anything else."""
+    levels = plain_levels(data, spec.channels, spec.height, spec.width)
+    if levels is None:
+        return None
+    pixels = _SHARES.take(np.frombuffer(levels, np.uint8)).reshape(1, spec.height, spec.width, spec.channels)
+    if spec.invert == "bright_border":
+        # On bytes: for the border of a digit that takes a fifth as long as on arrays.
+        n, row = spec.channels, spec.channels * spec.width
+        sides = [levels[place::row] for place in (*range(n), *range(row - n, row))]
+        border = b"".join((levels[:row], levels[-row:], *sides))
+        if sum(border) > BRIGHT * 255 * len(border):
+            pixels = 1 - pixels
+    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
 
 
 def fit_image(picture: Image.Image, spec: Input) -> Pixels:
     """`decode_image` for a picture that is open already. Raises ImageError if it is damaged."""
-    if _is_ready(picture, spec):
-        return _decoded(picture, spec, _ready_pixels)
-    pixels = _decoded(picture, spec.channels, _pixels)
+    with _damage_named(picture):
+        pixels = _pixels(picture, spec.channels)
     if spec.invert == "bright_border" and (border := _border(pixels)).sum() > BRIGHT * border.size:
         pixels = 1 - pixels
     if pixels.shape[:2] != (spec.height, spec.width):
@@ -43,7 +61,9 @@ def fit_image(picture: Image.Image, spec: Input) -> Pixels:
 
 def decode_pixels(data: bytes, channels: int, max_pixels: int = MOST_PIXELS) -> Pixels:
     """Encoded picture to float32 [C, height, width] in [0, 1] of its own size; raises as `decode_image` does."""
-    return _decoded(open_picture(data, max_pixels), channels, _pixels).transpose(2, 0, 1)
+    picture = open_picture(data, max_pixels)
+    with _damage_named(picture):
+        return _pixels(picture, channels).transpose(2, 0, 1)
 
 
 def encode_png(pixels: Pixels) -> bytes:
@@ -68,36 +88,12 @@ def open_picture(data: bytes, max_pixels: int) -> Image.Image:
     return picture
 
 
-def _decoded(picture: Image.Image, wanted: Wanted, decode: Callable[[Image.Image, Wanted], Pixels]) -> Pixels:
+@contextmanager
+def _damage_named(picture: Image.Image) -> Iterator[None]:
     try:
-        return decode(picture, wanted)
+        yield
     except Exception as error:  # a decoder raises whatever it trips over, AssertionError and struct.error included
         raise ImageError(f"image: the {picture.format} is damaged or cut off: {error}") from error
-
-
-def _is_ready(picture: Image.Image, spec: Input) -> bool:
-    """Whether a picture is as the members take it, grey, of their size and opaque: as every digit of MNIST is."""
-    return (
-        picture.mode == "L"
-        and spec.channels == 1
-        and picture.size == (spec.width, spec.height)
-        and "transparency" not in picture.info
-        and picture.format != "JPEG"  # which may have to be turned
-    )
-
-
-def _ready_pixels(picture: Image.Image, spec: Input) -> Pixels:
-    """As `_pixels` and the rule of inversion, in a few steps: float32 [1, 1, H, W] in [0, 1]."""
-    levels, width = picture.tobytes(), spec.width
-    pixels = np.divide(
-        np.frombuffer(levels, np.uint8).reshape(1, 1, spec.height, width), np.float32(255), dtype=np.float32
-    )
-    if spec.invert == "bright_border":
-        # In plain Python: for the border of a digit that takes half as long as in NumPy.
-        border = (levels[:width], levels[-width:], levels[::width], levels[width - 1 :: width])
-        if sum(map(sum, border)) > BRIGHT * 255 * sum(map(len, border)):
-            return 1 - pixels
-    return pixels
 
 
 def _pixels(picture: Image.Image, channels: int) -> Pixels:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from runtime.images import fit_image, open_picture
+from runtime.images import fit_image, open_picture, plain_image
 from runtime.manifest import Input
 from runtime.member import Images
 
@@ -19,6 +19,10 @@ class Decoder:
 
     async def image(self, data: bytes, spec: Input) -> Images:
         """Encoded picture to float32 [1, C, H, W]. Raises ImageError or ImageTooLarge."""
+        if len(data) <= SMALL_PIXELS and spec.width * spec.height <= min(SMALL_PIXELS, self._max_pixels):
+            plain = plain_image(data, spec)
+            if plain is not None:
+                return plain
         picture = open_picture(data, self._max_pixels)
         if picture.width * picture.height <= SMALL_PIXELS and len(data) <= SMALL_PIXELS:
             return fit_image(picture, spec)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from runtime.errors import EmpirError, ImageError, ImageTooLarge, InvalidValue
-from runtime.images import decode_image, decode_pixels, encode_png
+from runtime.images import decode_image, decode_pixels, encode_png, plain_image
 from runtime.manifest import Input
 
 Levels = NDArray[np.uint8]
@@ -215,6 +215,20 @@ def test_every_picture_becomes_pixels_between_0_and_1(
     pixels = decode_image(encoded(Image.fromarray(levels)), spec)
     assert pixels.shape == (1, channels, *size) and pixels.dtype == np.float32
     assert np.isfinite(pixels).all() and pixels.min() >= 0 and pixels.max() <= 1
+
+
+@given(
+    levels=st.sampled_from([(9, 9), (9, 9, 3)]).flatmap(lambda shape: arrays(np.uint8, shape)),
+    ground=st.integers(0, 255),
+    invert=st.sampled_from(["never", "bright_border"]),
+)
+def test_a_plain_png_gives_what_its_picture_gives_in_any_other_format(levels: Levels, ground: int, invert: str) -> None:
+    levels[0], levels[-1], levels[:, 0], levels[:, -1] = ground, ground, ground, ground
+    picture, channels = Image.fromarray(levels), 1 if levels.ndim == 2 else 3
+    spec = Input.model_validate({"channels": channels, "height": 9, "width": 9, "resize": "stretch", "invert": invert})
+    plain = plain_image(encoded(picture), spec)
+    assert plain is not None and plain.flags.c_contiguous
+    np.testing.assert_array_equal(plain, decode_image(encoded(picture, "BMP"), spec))
 
 
 NOT_AN_IMAGE = {

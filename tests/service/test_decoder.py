@@ -13,13 +13,13 @@ from service.decoder import Decoder
 from tests.live import HANG_S
 
 SPEC = Input(channels=1, height=8, width=8, resize="stretch")
-SMALL, LARGE = (
-    encode_png(np.random.default_rng(0).uniform(size=(1, side, side)).astype(np.float32)) for side in (8, 200)
+PLAIN, SMALL, LARGE = (
+    encode_png(np.random.default_rng(0).uniform(size=(1, side, side)).astype(np.float32)) for side in (8, 9, 200)
 )
 
 
 def test_it_gives_what_the_runtime_gives() -> None:
-    for data in (SMALL, LARGE):
+    for data in (PLAIN, SMALL, LARGE):
         assert np.array_equal(asyncio.run(Decoder(40_000).image(data, SPEC)), decode_image(data, SPEC))
 
 
@@ -29,6 +29,8 @@ def test_what_is_refused_is_refused_before_it_is_decoded(monkeypatch: pytest.Mon
         asyncio.run(Decoder(39_999).image(LARGE, SPEC))
     with pytest.raises(ImageError, match="expected PNG"):
         asyncio.run(Decoder(40_000).image(b"hello", SPEC))
+    with pytest.raises(ImageTooLarge, match="at most 63 pixels, got 8 x 8"):
+        asyncio.run(Decoder(63).image(PLAIN, SPEC))
 
 
 def test_large_pictures_leave_the_event_loop_free_and_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
