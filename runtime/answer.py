@@ -18,7 +18,7 @@ def answer(
     """
     verdict = int(prediction.verdict[image])
     if verdict == NO_VOTE:
-        raise NoQuorum(_why_none(manifest, prediction, image))
+        raise NoQuorum(why_none(manifest, prediction, image))
     labels, votes = manifest.labels, prediction.ballots[image]
     tally: dict[str, int] = {}
     for vote in votes:
@@ -54,7 +54,8 @@ def milliseconds(seconds: float) -> float:
     return round(1000 * seconds, 3)
 
 
-def _why_none(manifest: Manifest, prediction: Prediction, image: int) -> str:
+def why_none(manifest: Manifest, prediction: Prediction, image: int) -> str:
+    """Why an image has no verdict: what each member voted, or what became of it."""
     rows = zip(manifest.members, prediction.status, prediction.votes[:, image].tolist(), strict=True)
     members = ", ".join(f"{m.name}: {manifest.labels[v] if v != NO_VOTE else s[image]}" for m, s, v in rows)
     return f"no class has a majority of all members and the tie-breaker has no vote ({members})"

@@ -38,17 +38,15 @@ class Prediction:
     vote_seconds: float = 0.0
     """Time spent on turning their logits into probabilities, votes and the verdict."""
 
-    def images(self, chosen: list[int] | slice) -> "Prediction":
-        """The prediction for some of its images; of a slice the arrays are views."""
+    def images(self, chosen: list[int]) -> "Prediction":
+        """The prediction for some of its images."""
         return replace(
             self,
             verdict=self.verdict[chosen],
             votes=self.votes[:, chosen],
             probs=self.probs[:, chosen],
             logits=self.logits[:, chosen],
-            status=[
-                row[chosen] if isinstance(chosen, slice) else [row[image] for image in chosen] for row in self.status
-            ],
+            status=[[row[image] for image in chosen] for row in self.status],
         )
 
     def confidence(self, image: int) -> float:
@@ -66,6 +64,11 @@ class Prediction:
     def degraded(self, image: int) -> bool:
         """Whether a member that was asked has no vote."""
         return any(row[image] not in ("ok", "skipped") for row in self.status)
+
+    @cached_property
+    def complete(self) -> bool:
+        """Whether every image has a verdict."""
+        return NO_VOTE not in self.verdict.tolist()
 
     @cached_property
     def ballots(self) -> list[list[int]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runtime.bundle import MAKE, MANIFEST, bundle_folders, load_bundle
 from runtime.detection import Detector
-from runtime.ensemble import Ensemble, usable_cores
+from runtime.ensemble import Ensemble
 from runtime.errors import BundleError, UnknownBundle
 from runtime.manifest import Manifest, Member, Vote
 from runtime.member import Images
@@ -112,7 +112,7 @@ def load_served(folder: Path, settings: Settings) -> Served:
         bundle,
         member_deadline_ms=settings.member_deadline_ms,
         concurrency=settings.concurrency,
-        cores=max(1, usable_cores() // settings.workers),
+        cores=settings.cores,
         engine=settings.engine,
     )
     return Served(bundle.manifest, folder, ensemble, report)

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import re
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
@@ -14,12 +14,9 @@ from starlette.types import Message, Receive, Scope, Send
 from service.errors import BodyTooLarge, BodyTooSlow, MalformedRequest, answer_for, code_of
 from service.settings import Settings
 from service.trace import Span
+from service.wire import CLOSE, WIRE, Headers, Wire
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
-LEFT = "empir.left"
-"""ASGI extension of our protocol: a function that says whether the client has closed the connection."""
-
-Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Exchange:
@@ -27,7 +24,8 @@ class Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, settings: Settings) -> None:
         self.scope, self._receive, self._send, self._settings = scope, receive, send, settings
-        self._headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._headers = dict(reversed(scope["headers"]))  # of each name the first
+        self._wire: Wire | None = scope.get("extensions", {}).get(WIRE)
         self._received, self._complete = 0, False
         self._body_deadline: float | None = None
         self._close = False
@@ -41,7 +39,7 @@ class Exchange:
         """What the answer names as its span; empty without a trace."""
         self.parts: list[Span] | None = None
         """Where handlers put what took time; None where nobody traces."""
-        given = self._raw_header(b"x-request-id")
+        given: bytes = self._headers.get(b"x-request-id", b"")
         self.request_id = given.decode() if REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
         scope.setdefault("state", {}).update(request_id=self.request_id, log=self.log, exchange=self)
 
@@ -66,31 +64,30 @@ class Exchange:
     @property
     def left(self) -> Callable[[], bool]:
         """Tells whether the client has left, where the server knows; it costs nothing to ask."""
-        left: Callable[[], bool] = self.scope.get("extensions", {}).get(LEFT, _never)
-        return left
+        return _never if self._wire is None else self._wire.left
 
     def header(self, name: bytes) -> str:
         """A header's first value, by its name in lower case; empty where there is none."""
-        return self._raw_header(name).decode("latin-1")
+        value: bytes = self._headers.get(name, b"")
+        return value.decode("latin-1")
 
     def check_head(self) -> None:
         """Raise MalformedRequest or BodyTooLarge for what the headers tell already; the connection is then closed."""
-        hosts = sum(name == b"host" for name, _ in self._headers)
+        hosts = [name for name, _ in self.scope["headers"]].count(b"host")
         if hosts != 1:
             self._close = True
             raise MalformedRequest(f"Host: expected exactly one such header, got {hosts}")
-        length = self._raw_header(b"content-length") or b"0"
+        length: bytes = self._headers.get(b"content-length") or b"0"
         if not length.isdigit() or int(length) > self._settings.max_body_bytes:
             self._close = True
             raise self._too_large()
 
     async def body(self) -> bytes:
         """The whole body. Raises BodyTooLarge, BodyTooSlow, or ClientDisconnect."""
-        message = await self._part()
-        if not message.get("more_body", False):
-            whole: bytes = message.get("body", b"")  # nearly always: no copy
+        if self._wire is not None and self._received == 0 and (whole := self._wire.whole_body()) is not None:
+            self._take(len(whole), complete=True)
             return whole
-        return b"".join([message.get("body", b""), *[part async for part in self.stream()]])
+        return b"".join([part async for part in self.stream()])
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """What is left of the body, part by part. Raises as `body` does."""
@@ -113,11 +110,7 @@ class Exchange:
             self._close = True
             limit = self._settings.body_timeout_s
             raise BodyTooSlow(f"body: expected all of it within {limit:g} s, got {self._received:,} bytes") from error
-        self._received += len(message.get("body", b""))
-        if self._received > self._settings.max_body_bytes:
-            self._close = True
-            raise self._too_large()
-        self._complete = not message.get("more_body", False)
+        self._take(len(message.get("body", b"")), complete=not message.get("more_body", False))
         return message
 
     async def send(self, message: Message) -> None:
@@ -131,8 +124,9 @@ class Exchange:
         """Answer 200 with a whole body."""
         self.status = 200
         start = [(b"content-type", media_type), (b"content-length", b"%d" % len(body)), *headers, *self._own_headers()]
-        await self._send({"type": "http.response.start", "status": 200, "headers": start})
-        await self._send({"type": "http.response.body", "body": body})
+        if self._wire is None or not self._wire.answer(start, body):
+            await self._send({"type": "http.response.start", "status": 200, "headers": start})
+            await self._send({"type": "http.response.body", "body": body})
 
     async def refuse(self, error: Exception) -> None:
         """Answer with a problem, outside the application."""
@@ -145,18 +139,18 @@ class Exchange:
             raise ClientDisconnect
         return message
 
-    def _raw_header(self, wanted: bytes) -> bytes:
-        for name, value in self._headers:
-            if name == wanted:
-                return value
-        return b""
+    def _take(self, size: int, *, complete: bool) -> None:
+        self._received, self._complete = self._received + size, complete
+        if self._received > self._settings.max_body_bytes:
+            self._close = True
+            raise self._too_large()
 
     def _own_headers(self) -> Headers:
         own = [(b"x-request-id", self.request_id.encode())]
         if self.traceparent:
             own.append((b"traceparent", self.traceparent))
         if self._close:
-            own.append((b"connection", b"close"))
+            own.append(CLOSE)
         return own
 
     def _too_large(self) -> BodyTooLarge:

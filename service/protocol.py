@@ -7,7 +7,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import problem
-from service.exchange import LEFT
+from service.wire import WIRE, Wire
 
 MOST_HEADERS = 100
 MOST_HEADER_BYTES = 64 * 1024
@@ -23,7 +23,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._guard: asyncio.TimerHandle | None = None
         self._refusal = ""
         self._in_headers, self._unread = True, 0
-        self._expect_headers()
+        self._begin_headers()
+        self._start_guard()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_guard()
@@ -35,12 +36,12 @@ class GuardedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._in_headers and self._unread > MOST_HEADER_BYTES and not self.transport.is_closing():
             self.send_400_response(f"headers: expected at most {MOST_HEADER_BYTES} bytes, got more")
-        self._bound_idleness()
+        self._bound_waiting()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._stop_guard()
-        self._expect_headers()
+        self._begin_headers()
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -52,10 +53,10 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._in_headers = False
+        self._in_headers = self._begun = False
         self._stop_guard()
-        self.scope["extensions"] = {LEFT: self.transport.is_closing}  # type: ignore[dict-item]
         super().on_headers_complete()
+        self.scope["extensions"] = {WIRE: Wire(self.cycle)}  # type: ignore[dict-item]
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
@@ -69,16 +70,21 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.write(head.encode() + b"\r\nconnection: close\r\n\r\n" + body)
         self.transport.close()
 
-    def _expect_headers(self) -> None:
-        self._headers, self._header_bytes = 0, 0
-        self._guard = self.loop.call_later(self.header_timeout_s, self._too_slow)
+    def _begin_headers(self) -> None:
+        self._begun, self._headers, self._header_bytes = True, 0, 0
 
-    def _bound_idleness(self) -> None:
-        """Any data ends uvicorn's keep-alive timer, also data that begins no request: line ends, or the rest of a body
-        whose request is answered already. Without a timer such a connection would stay for ever."""
-        answered = self.cycle is None or self.cycle.response_complete
-        if answered and self._guard is None and not self.transport.is_closing():
-            self._guard = self.loop.call_later(self.header_timeout_s, self._too_slow)
+    def _bound_waiting(self) -> None:
+        """A limit on the time for headers of which a part has come; most come whole, and need none.
+
+        Any data ends uvicorn's keep-alive timer, also data that begins no request: line ends, or the rest of a body
+        whose request is answered already. Without a timer such a connection would stay for ever.
+        """
+        waiting = self._begun or self.cycle is None or self.cycle.response_complete
+        if waiting and self._guard is None and not self.transport.is_closing():
+            self._start_guard()
+
+    def _start_guard(self) -> None:
+        self._guard = self.loop.call_later(self.header_timeout_s, self._too_slow)
 
     def _stop_guard(self) -> None:
         if self._guard is not None:

@@ -4,15 +4,14 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from runtime.ensemble import usable_cores
 from runtime.member import Images
 from runtime.prediction import Mode, Prediction
 from service.catalog import Judged, Served
@@ -40,40 +39,77 @@ class Placed:
     """Seconds that it waited for a core."""
 
     @property
-    def prediction(self) -> Prediction:
-        """The prediction for the request's images alone."""
-        whole = self.judged.prediction
-        if self.count == len(whole.verdict):
-            return whole
-        return whole.images(slice(self.first, self.first + self.count))
-
-    @property
-    def suspicious(self) -> list[bool | None]:
-        """Which of the request's images are suspicious."""
-        return self.judged.suspicious[self.first : self.first + self.count]
+    def images(self) -> range:
+        """The request's images among those of the batch."""
+        return range(self.first, self.first + self.count)
 
 
 class Waiting:
     """A request whose images wait for a core."""
 
-    __slots__ = ("answer", "images", "left", "mode", "served", "since", "timer")
+    __slots__ = ("answer", "images", "left", "mode", "served", "since")
 
     def __init__(self, served: Served, images: Images, mode: Mode, left: Callable[[], bool]) -> None:
         self.served, self.images, self.mode, self.left = served, images, mode, left
         self.answer: asyncio.Future[Placed] = asyncio.get_running_loop().create_future()
         self.since = time.perf_counter()
-        self.timer: asyncio.TimerHandle | None = None
 
-    def settle(self, placed: Placed | None, error: BaseException | None = None) -> None:
+    def settle(self, placed: Placed | None, error: BaseException | None) -> None:
         """Hand the answer over, unless nobody waits for it any more."""
-        if self.timer is not None:
-            self.timer.cancel()
         if self.answer.done():
             return
         if placed is not None:
             self.answer.set_result(placed)
         else:
             self.answer.set_exception(error or asyncio.CancelledError())
+
+
+class Deadline:
+    """The time that every answer may take: one timer for all of them, in the order in which they were begun."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._open: deque[tuple[asyncio.Future[Placed], float]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self, answer: asyncio.Future[Placed], since: float) -> None:
+        """Have it raise DeadlineExceeded unless it is there in time."""
+        while self._open and self._open[0][0].done():
+            self._open.popleft()
+        self._open.append((answer, since))
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self.seconds, self._look)
+
+    def error(self) -> DeadlineExceeded:
+        return DeadlineExceeded(f"no answer within {1000 * self.seconds:g} ms; the work was dropped")
+
+    def _look(self) -> None:
+        now, self._timer = time.perf_counter(), None
+        while self._open:
+            answer, since = self._open[0]
+            if not answer.done() and since + self.seconds > now:
+                self._timer = asyncio.get_running_loop().call_later(since + self.seconds - now, self._look)
+                return
+            self._open.popleft()
+            if not answer.done():
+                answer.set_exception(self.error())
+
+
+class Place:
+    """Places for requests: one for each core, and those in which to wait. One object for all: at a digit's pace, a
+    context manager made of a generator shows."""
+
+    def __init__(self, cores: int, queue: int) -> None:
+        self._cores, self._queue = cores, queue
+        self.taken = 0
+
+    def __enter__(self) -> None:
+        if self.taken >= self._cores + self._queue:
+            raise _full(self.taken - self._cores)
+        self.taken += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.taken -= 1
 
 
 class Scheduler:
@@ -84,27 +120,21 @@ class Scheduler:
     ) -> None:
         self._settings, self._metrics, self._chance = settings, metrics, chance
         self._ledger = ledger or Ledger(1)
-        self._cores = max(1, usable_cores() // settings.workers)
+        self._cores = settings.cores
         self._threads = ThreadPoolExecutor(self._cores, thread_name_prefix="predict")
         self._waiting: deque[Waiting] = deque()
+        self._deadline = Deadline(settings.deadline_ms / 1000)
         self._busy = 0
-        self._admitted = 0
+        self._place = Place(self._cores, settings.queue)
         self._dispatching = False
         self._audits: set[asyncio.Task[None]] = set()
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self) -> AbstractContextManager[None]:
         """A place among the requests that are served or wait; taken once the body is there: slow senders fill none.
 
-        Raises QueueFull at once where there is none left.
+        Entering it raises QueueFull at once where there is none left.
         """
-        if self._admitted >= self._cores + self._settings.queue:
-            raise _full(self._admitted - self._cores)
-        self._admitted += 1
-        try:
-            yield
-        finally:
-            self._admitted -= 1
+        return self._place
 
     async def predict(
         self, served: Served, images: Images, mode: Mode, left: Callable[[], bool] = lambda: False
@@ -115,11 +145,10 @@ class Scheduler:
         wait, DeadlineExceeded when the answer is not there in time.
         """
         await asyncio.sleep(0)  # whoever has arrived at the same time is counted before anyone goes on
-        limit = self._settings.deadline_ms / 1000
-        if self._admitted <= 1 and self._busy == 0 and not self._waiting and self._is_quick(served, len(images)):
+        if self._place.taken <= 1 and self._busy == 0 and not self._waiting and self._is_quick(served, len(images)):
             judged = served.predict(images, mode, self._cores)
-            if judged.prediction.inference_seconds > limit:
-                raise _late(limit)
+            if judged.prediction.inference_seconds > self._deadline.seconds:
+                raise self._deadline.error()
             self._ran(served, images, mode, judged)
             return Placed(judged, 0, len(images), 0.0)
         if self._busy >= self._cores and len(self._waiting) >= self._settings.queue:
@@ -127,7 +156,7 @@ class Scheduler:
             if len(self._waiting) >= self._settings.queue:
                 raise _full(len(self._waiting))
         waiting = Waiting(served, images, mode, left)
-        waiting.timer = asyncio.get_running_loop().call_later(limit, waiting.settle, None, _late(limit))
+        self._deadline.watch(waiting.answer, waiting.since)
         self._waiting.append(waiting)
         self._depth()
         self._dispatch_soon()
@@ -235,7 +264,7 @@ class Scheduler:
         task.add_done_callback(self._audits.discard)
 
     async def _audit_when_idle(self, served: Served, images: Images, prediction: Prediction) -> None:
-        while self._admitted >= self._cores or self._busy >= self._cores:  # on an idle core only
+        while self._place.taken >= self._cores or self._busy >= self._cores:  # on an idle core only
             await asyncio.sleep(AUDIT_PATIENCE_S)
         self._busy += 1
         try:
@@ -261,10 +290,6 @@ def _outcome(work: asyncio.Future[Judged]) -> tuple[Judged | None, BaseException
         return None, asyncio.CancelledError()
     error = work.exception()
     return (None, error) if error is not None else (work.result(), None)
-
-
-def _late(limit: float) -> DeadlineExceeded:
-    return DeadlineExceeded(f"no answer within {1000 * limit:g} ms; the work was dropped")
 
 
 def _full(waiting: int) -> QueueFull:

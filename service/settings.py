@@ -7,7 +7,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runtime.engine import EngineSetting
-from runtime.ensemble import Concurrency
+from runtime.ensemble import Concurrency, usable_cores
 from runtime.prediction import Mode
 
 
@@ -64,3 +64,8 @@ class Settings(BaseSettings):
     """Where OpenTelemetry traces go (OTLP over HTTP), as http://127.0.0.1:4318; None: nowhere. Extra `tracing`."""
     log_format: Literal["auto", "json", "console"] = "auto"
     """Log lines on standard error: `json`, `console` for people, or `auto`, which goes by whether it is a terminal."""
+
+    @property
+    def cores(self) -> int:
+        """Cores that each worker may use, of those that this process may run on."""
+        return max(1, usable_cores() // self.workers)

@@ -68,15 +68,15 @@ async def respond(
         placed = await state.scheduler.predict(model.served, images, mode, left)
     if parts is not None:
         parts += parts_of(model.served.manifest, placed, start, decoded)
-    prediction = placed.prediction
+    prediction = placed.judged.prediction
     counted.images, counted.leads = len(images), placed.first == 0
     counted.stages = stages_of(placed, decoded - start)
     state.ledger.note(partial(_count, state, model, placed, mode, counted.stages))
     if prediction.details:
         log["failures"] = prediction.details
-    model.check_quorum(prediction, mode)
-    outputs = [(model.output(name, prediction), binary) for name, binary in request.outputs]
-    degraded = any(prediction.degraded(image) for image in range(len(images)))
+    model.check_quorum(prediction, placed.images)
+    outputs = [(model.output(name, prediction, placed.images), binary) for name, binary in request.outputs]
+    degraded = any(prediction.degraded(image) for image in placed.images)
     return InferResponse(model.name, model.version, request.id, degraded, outputs)
 
 
@@ -85,9 +85,9 @@ def _count(state: State, model: Model, placed: Placed, mode: Mode, stages: dict[
     series.staged(stages)
     if model.member is not None:
         return  # of a member alone there is no vote to count
-    for image, suspicious in enumerate(placed.suspicious, placed.first):
+    for image in placed.images:
         series.predicted(placed.judged.prediction, image, mode)
-        if suspicious:
+        if placed.judged.suspicious[image]:
             series.suspected()
 
 

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.answer import answer
+from runtime.answer import why_none
 from runtime.errors import NoQuorum
 from runtime.manifest import Manifest
-from runtime.prediction import Mode, Prediction
+from runtime.prediction import Prediction
 from runtime.vote import NO_VOTE
 from service.catalog import Catalog, Served
 from service.errors import UnknownModel
 from service.oip.tensors import Output
 
-Data = Callable[[Manifest, Prediction], NDArray[Any] | list[bytes]]
+Data = Callable[[Manifest, Prediction, range], NDArray[Any] | list[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Kind:
     datatype: str
     dims: Callable[[int, int], list[int]]
     data: Data
+    """Of some images of a prediction, which may be a batch of several requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +56,21 @@ class Model:
         manifest = self.served.manifest
         return self.outputs[output].dims(len(manifest.members), len(manifest.labels))
 
-    def output(self, name: str, prediction: Prediction) -> Output:
-        """An output of a prediction, in which every image has a verdict."""
+    def output(self, name: str, prediction: Prediction, images: range) -> Output:
+        """An output for these images of a prediction, each of which has a verdict."""
         kind = self.outputs[name]
-        shape = (len(prediction.verdict), *self.dims(name))
-        return Output(name, kind.datatype, shape, kind.data(self.served.manifest, prediction))
+        shape = (len(images), *self.dims(name))
+        return Output(name, kind.datatype, shape, kind.data(self.served.manifest, prediction, images))
 
-    def check_quorum(self, prediction: Prediction, mode: Mode) -> None:
+    def check_quorum(self, prediction: Prediction, images: range) -> None:
         """Raise NoQuorum, naming the image, where one has no verdict: there is no label to give, not even a guess."""
-        for image in np.flatnonzero(prediction.verdict == NO_VOTE).tolist():
-            if self.member is not None:
-                status = prediction.status[0][image]
-                raise NoQuorum(f"image {image}: the member {self.name} has no vote: {status}")
-            try:
-                answer(self.served.manifest, prediction, mode, image)
-            except NoQuorum as error:
-                raise NoQuorum(f"image {image}: {error}") from error
+        if prediction.complete:
+            return
+        for place, image in enumerate(images):
+            if prediction.verdict[image] == NO_VOTE:
+                if self.member is None:
+                    raise NoQuorum(f"image {place}: {why_none(self.served.manifest, prediction, image)}")
+                raise NoQuorum(f"image {place}: the member {self.name} has no vote: {prediction.status[0][image]}")
 
 
 def find_model(catalog: Catalog, name: str, version: str | None = None) -> Model:
@@ -103,30 +103,34 @@ def _of(bundle: str, members: dict[str, Served]) -> list[str]:
     return [f"{bundle}:{member}" for member in members]
 
 
-def _labels(manifest: Manifest, prediction: Prediction) -> list[bytes]:
-    return [manifest.labels[verdict].encode() for verdict in prediction.verdict.tolist()]
+def _labels(manifest: Manifest, prediction: Prediction, images: range) -> list[bytes]:
+    return [manifest.labels[verdict].encode() for verdict in prediction.verdict[_slice(images)].tolist()]
 
 
 def _each(share: Callable[[Prediction, int], float]) -> Data:
-    def data(_: Manifest, prediction: Prediction) -> NDArray[Any]:
-        return np.array([share(prediction, image) for image in range(len(prediction.verdict))], np.float32)
+    def data(_: Manifest, prediction: Prediction, images: range) -> NDArray[Any]:
+        return np.array([share(prediction, image) for image in images], np.float32)
 
     return data
 
 
-def _statuses(_: Manifest, prediction: Prediction) -> list[bytes]:
-    return [status.encode() for image in zip(*prediction.status, strict=True) for status in image]
+def _statuses(_: Manifest, prediction: Prediction, images: range) -> list[bytes]:
+    return [member[image].encode() for image in images for member in prediction.status]
+
+
+def _slice(images: range) -> slice:
+    return slice(images.start, images.stop)
 
 
 _COMMON = {
     "label": Kind("BYTES", lambda m, k: [1], _labels),
-    "class_index": Kind("INT64", lambda m, k: [1], lambda _, prediction: prediction.verdict),
+    "class_index": Kind("INT64", lambda m, k: [1], lambda _, prediction, images: prediction.verdict[_slice(images)]),
     "confidence": Kind("FP32", lambda m, k: [1], _each(Prediction.confidence)),
 }
 BUNDLE = {
     **_COMMON,
     "agreement": Kind("FP32", lambda m, k: [1], _each(Prediction.agreement)),
-    "member_probs": Kind("FP32", lambda m, k: [m, k], lambda _, prediction: prediction.probs.transpose(1, 0, 2)),
+    "member_probs": Kind("FP32", lambda m, k: [m, k], lambda _, p, images: p.probs[:, _slice(images)].transpose(1, 0, 2)),
     "member_status": Kind("BYTES", lambda m, k: [m], _statuses),
 }
-MEMBER = {**_COMMON, "probs": Kind("FP32", lambda m, k: [k], lambda _, prediction: prediction.probs[0])}
+MEMBER = {**_COMMON, "probs": Kind("FP32", lambda m, k: [k], lambda _, p, images: p.probs[0, _slice(images)])}

@@ -69,7 +69,7 @@ def numbering_catalog() -> Catalog:
 @contextmanager
 def scheduler_of(cores: int, **limits: object) -> Iterator[Scheduler]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("service.scheduler.usable_cores", lambda: cores)
+        patch.setattr("service.settings.usable_cores", lambda: cores)
         scheduler = Scheduler(Settings(**limits), Metrics(CollectorRegistry()), random.Random(0))  # type: ignore[arg-type]
     try:
         yield scheduler
@@ -111,7 +111,7 @@ async def attend(scheduler: Scheduler, served: Served, caller: Caller) -> None:
     except asyncio.CancelledError:
         assert caller.leaves_after is not None
         return
-    prediction = placed.prediction
+    prediction = placed.judged.prediction.images(list(placed.images))
     assert prediction.verdict.tolist() == caller.images
     for row, number in enumerate(caller.images):
         assert prediction.status[0][row] == ("nonfinite" if number == NAN_AT else "ok")
@@ -172,7 +172,7 @@ def test_a_caller_whose_connection_is_closed_is_not_run() -> None:
                 await scheduler.predict(served, images_of([0]), "full")
             gate.opened.set()
             await first
-            assert (await stays).prediction.verdict.tolist() == [1]
+            assert (await stays).judged.prediction.verdict.tolist() == [1]
             with pytest.raises(asyncio.CancelledError):
                 await left
         assert len(other.asked) == 2
@@ -189,7 +189,7 @@ def test_a_fault_of_one_batch_ends_there() -> None:
             wrong = [scheduler.predict(served, images_of([5]), "full") for _ in range(3)]  # the toys know no image 5
             failed = await asyncio.gather(*wrong, return_exceptions=True)
             assert [type(each) for each in failed] == [IndexError] * 3
-            assert (await scheduler.predict(served, images_of([0]), "full")).prediction.verdict.tolist() == [1]
+            assert (await scheduler.predict(served, images_of([0]), "full")).judged.prediction.verdict.tolist() == [1]
         catalog.close()
 
     asyncio.run(asyncio.wait_for(main(), HANG_S))
@@ -207,7 +207,7 @@ def test_a_deadline_frees_the_caller_and_not_the_core() -> None:
             waiting = asyncio.ensure_future(scheduler.predict(served, images_of([0]), "full"))
             await asyncio.sleep(0)
             gate.opened.set()
-            assert (await waiting).prediction.verdict.tolist() == [1]
+            assert (await waiting).judged.prediction.verdict.tolist() == [1]
         catalog.close()
 
     asyncio.run(asyncio.wait_for(main(), HANG_S))

@@ -27,7 +27,7 @@ IMAGE = np.zeros((1, 1, 1, 1), np.float32)
 
 @pytest.fixture(autouse=True)
 def _one_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.scheduler.usable_cores", lambda: 1)
+    monkeypatch.setattr("service.settings.usable_cores", lambda: 1)
 
 
 @pytest.fixture

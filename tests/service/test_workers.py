@@ -98,6 +98,8 @@ def test_workers_share_a_port_totals_bundles_and_an_end(crew: Crew, toy_copy: Pa
 
 def test_a_worker_that_dies_is_replaced_and_its_counts_stay(crew: Crew, picture: bytes) -> None:
     assert crew.predict(picture).status_code == 200
+    while crew.metric("empir_predictions_total{") == 0:  # counted a moment after the answer
+        pass
     before = crew.children
     os.kill(before[0], signal.SIGKILL)
     while crew.children == before or not crew.is_complete():
