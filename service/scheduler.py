@@ -101,12 +101,13 @@ class Place:
 
     def __init__(self, cores: int, queue: int) -> None:
         self._cores, self._queue = cores, queue
-        self.taken = 0
+        self.taken, self.ever = 0, 0
 
     def __enter__(self) -> None:
         if self.taken >= self._cores + self._queue:
             raise _full(self.taken - self._cores)
         self.taken += 1
+        self.ever += 1
 
     def __exit__(self, *_: object) -> None:
         self.taken -= 1
@@ -170,9 +171,13 @@ class Scheduler:
         """Once all that has arrived by now has been queued: then it makes one batch, not many."""
         if not self._dispatching and self._busy < self._cores:
             self._dispatching = True
-            asyncio.get_running_loop().call_soon(self._dispatch)
+            asyncio.get_running_loop().call_soon(self._dispatch, self._place.ever)
 
-    def _dispatch(self) -> None:
+    def _dispatch(self, arrived: int) -> None:
+        # On an only core the event loop is the core, and it has just been busy with those who came meanwhile.
+        if self._cores == 1 and arrived != self._place.ever and len(self._waiting) < self._settings.batch_images:
+            asyncio.get_running_loop().call_soon(self._dispatch, self._place.ever)
+            return
         self._dispatching = False
         while self._waiting and self._busy < self._cores:
             batch = self._next_batch()

@@ -1,5 +1,6 @@
 """The server process: a socket, uvicorn, and a word to the person who started it."""
 
+import gc
 import socket
 from contextlib import suppress
 from pathlib import Path
@@ -29,6 +30,7 @@ def serve(settings: Settings) -> None:
         log = make_logger(settings)
         adopt(log)
         config = configure(create_app(settings, Catalog.load(settings), log), settings)
+        settle()
         with suppress(KeyboardInterrupt):  # Ctrl-C, after everything has ended as it should
             _Server(config, listener).run(sockets=[listener])
 
@@ -44,6 +46,12 @@ def configure(app: FastAPI, settings: Settings) -> uvicorn.Config:
         server_header=False,
         timeout_graceful_shutdown=DRAIN_S,
     )
+
+
+def settle() -> None:
+    """Tell the garbage collector that what is loaded by now stays: it need not look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def listen(host: str, port: int) -> socket.socket:

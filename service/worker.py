@@ -159,7 +159,7 @@ def work(settings: Settings, listener: socket.socket, path: Path) -> None:
 
     from service.app import create_app
     from service.logs import adopt, make_logger
-    from service.server import configure, drain
+    from service.server import configure, drain, settle
 
     class Server(uvicorn.Server):
         @contextmanager
@@ -175,6 +175,7 @@ def work(settings: Settings, listener: socket.socket, path: Path) -> None:
     adopt(log)
     try:
         app = create_app(settings, Catalog.load(settings), log, parent=path)
+        settle()
         Server(configure(app, settings)).run(sockets=[listener])
     except EmpirError as error:
         click.echo(f"Error: {error}", err=True)

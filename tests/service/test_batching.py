@@ -151,6 +151,28 @@ def test_those_that_wait_run_together_up_to_the_limit() -> None:
     assert [len(batch) for batch in batches] == [1, 3, 3, 1]
 
 
+@pytest.mark.parametrize(("cores", "batches"), [(1, [3]), (4, [1, 1, 1])])
+def test_who_arrives_while_the_only_core_decodes_for_others_joins_them(cores: int, batches: list[int]) -> None:
+    yes = np.array([[0, 3]], np.float32)
+    asked = ToyMember("c", FP32, yes)
+
+    async def main() -> None:
+        catalog = toy_catalog(low(yes), asked)
+
+        async def caller(turn: int) -> None:
+            for _ in range(turn):
+                await asyncio.sleep(0)
+            with scheduler.place():
+                await scheduler.predict(catalog.get(None), images_of([0]), "full")
+
+        with scheduler_of(cores) as scheduler:
+            await asyncio.gather(*map(caller, (0, 1, 2)))
+        catalog.close()
+
+    asyncio.run(asyncio.wait_for(main(), HANG_S))
+    assert [len(batch) for batch in asked.asked] == batches
+
+
 def test_a_caller_whose_connection_is_closed_is_not_run() -> None:
     async def main() -> None:
         yes = np.array([[0, 3]], np.float32)
