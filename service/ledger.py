@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 
 Entry = Callable[[], None]
-MOST = 8
+MOST = 32
 LONGEST_S = 0.02
 
 

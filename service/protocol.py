@@ -22,8 +22,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._guard: asyncio.TimerHandle | None = None
         self._refusal = ""
-        self._in_headers, self._unread = True, 0
-        self._begin_headers()
+        self._in_headers, self._begun, self._unread = True, True, 0
         self._start_guard()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -41,20 +40,16 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._stop_guard()
-        self._begin_headers()
-
-    def on_url(self, url: bytes) -> None:
-        super().on_url(url)
-        self._count(len(url))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers += 1
-        self._count(len(name) + len(value))
-        super().on_header(name, value)
+        self._begun = True
 
     def on_headers_complete(self) -> None:
         self._in_headers = self._begun = False
         self._stop_guard()
+        size = len(self.url) + sum([len(name) + len(value) for name, value in self.headers])
+        if len(self.headers) > MOST_HEADERS or size > MOST_HEADER_BYTES:
+            self._refusal = f"headers: expected at most {MOST_HEADERS} and {MOST_HEADER_BYTES} bytes, got more"
+            # uvicorn turns a parser's error into send_400_response and stops reading.
+            raise httptools.HttpParserError(self._refusal)
         super().on_headers_complete()
         self.scope["extensions"] = {WIRE: Wire(self.cycle)}  # type: ignore[dict-item]
 
@@ -69,9 +64,6 @@ class GuardedProtocol(HttpToolsProtocol):
         head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: {len(body)}"
         self.transport.write(head.encode() + b"\r\nconnection: close\r\n\r\n" + body)
         self.transport.close()
-
-    def _begin_headers(self) -> None:
-        self._begun, self._headers, self._header_bytes = True, 0, 0
 
     def _bound_waiting(self) -> None:
         """A limit on the time for headers of which a part has come; most come whole, and need none.
@@ -94,13 +86,6 @@ class GuardedProtocol(HttpToolsProtocol):
     def _too_slow(self) -> None:
         if not self.transport.is_closing():
             self.transport.close()
-
-    def _count(self, size: int) -> None:
-        self._header_bytes += size
-        if self._headers > MOST_HEADERS or self._header_bytes > MOST_HEADER_BYTES:
-            self._refusal = f"headers: expected at most {MOST_HEADERS} and {MOST_HEADER_BYTES} bytes, got more"
-            # uvicorn turns a parser's error into send_400_response and stops reading.
-            raise httptools.HttpParserError(self._refusal)
 
 
 def guarded(header_timeout_s: float) -> type[Any]:

@@ -130,7 +130,9 @@ _COMMON = {
 BUNDLE = {
     **_COMMON,
     "agreement": Kind("FP32", lambda m, k: [1], _each(Prediction.agreement)),
-    "member_probs": Kind("FP32", lambda m, k: [m, k], lambda _, p, images: p.probs[:, _slice(images)].transpose(1, 0, 2)),
+    "member_probs": Kind(
+        "FP32", lambda m, k: [m, k], lambda _, p, images: p.probs[:, _slice(images)].transpose(1, 0, 2)
+    ),
     "member_status": Kind("BYTES", lambda m, k: [m], _statuses),
 }
 MEMBER = {**_COMMON, "probs": Kind("FP32", lambda m, k: [k], lambda _, p, images: p.probs[0, _slice(images)])}

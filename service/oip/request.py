@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast, get_args
 
 import numpy as np
@@ -70,14 +71,37 @@ def read_request(model: Model, body: bytes, head_length: str | None, most_images
     Raises MalformedRequest or InvalidValue as `checked_request` does.
     """
     length = len(body) if head_length is None else _head_length(head_length, len(body))
-    document = _document(memoryview(body)[:length])
+    read = _read_again if length <= SHORT_HEAD else _read_head
+    head = read(body[:length], head_length is not None)
+    inputs = _filled(head.inputs, memoryview(body)[length:])
+    return checked_request(model, head.id, inputs, head.outputs, head.parameters, most_images)
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What the JSON of a request says. It may be read by several requests, and is changed by none."""
+
+    id: str
+    parameters: Mapping[str, Any]
+    inputs: Sequence[tuple[Tensor, Any]]
+    """Each with what it says is the number of its bytes behind the JSON; None where its values are in it."""
+    outputs: Sequence[tuple[str, bool]]
+
+
+def _read_head(text: bytes, announced: bool) -> _Head:
+    document = _document(text)
     parameters = _mapping(document, "parameters")
-    inputs = _tensors(document, memoryview(body)[length:], head_length is not None)
-    outputs = _outputs(document, parameters)
+    entries = enumerate(_entries(document, "inputs"))
+    inputs = [_described(entry, f"inputs[{index}]", announced) for index, entry in entries]
     request_id = document.get("id", "")
     if not isinstance(request_id, str):
         raise MalformedRequest("id: expected a string, got something else")
-    return checked_request(model, request_id, inputs, outputs, parameters, most_images)
+    return _Head(request_id, parameters, inputs, _outputs(document, parameters))
+
+
+SHORT_HEAD = 512
+"""Bytes of JSON up to which it is remembered: a client that sends tensors as bytes says the same of each."""
+_read_again = lru_cache(maxsize=64)(_read_head)
 
 
 def _head_length(text: str, most: int) -> int:
@@ -88,7 +112,7 @@ def _head_length(text: str, most: int) -> int:
     return int(text)
 
 
-def _document(head: memoryview) -> dict[str, Any]:
+def _document(head: bytes) -> dict[str, Any]:
     _refuse_depth(head)
     try:
         document = orjson.loads(head)
@@ -99,9 +123,9 @@ def _document(head: memoryview) -> dict[str, Any]:
     return document
 
 
-def _refuse_depth(head: memoryview) -> None:
+def _refuse_depth(head: bytes) -> None:
     """Brackets within strings count too: no name or picture has a hundred of them in a row that open."""
-    brackets = bytes(head).translate(None, _OTHERS)
+    brackets = head.translate(None, _OTHERS)
     if len(brackets) > DEEPEST_JSON:
         codes = np.frombuffer(brackets, np.uint8)
         if np.where((codes == ord("[")) | (codes == ord("{")), 1, -1).cumsum().max() > DEEPEST_JSON:
@@ -131,18 +155,7 @@ def _text(entry: Mapping[str, Any], key: str, where: str) -> str:
     return value
 
 
-def _tensors(document: Mapping[str, Any], binary: memoryview, announced: bool) -> list[Tensor]:
-    tensors, at = [], 0
-    for index, entry in enumerate(_entries(document, "inputs")):
-        tensor = _tensor(entry, f"inputs[{index}]", binary[at:] if announced else None)
-        at += len(tensor.raw) if tensor.raw is not None else 0
-        tensors.append(tensor)
-    if at != len(binary):
-        raise MalformedRequest(f"inputs: binary_data_size adds up to {at:,} bytes, {len(binary):,} follow the JSON")
-    return tensors
-
-
-def _tensor(entry: Mapping[str, Any], where: str, binary: memoryview | None) -> Tensor:
+def _described(entry: Mapping[str, Any], where: str, announced: bool) -> tuple[Tensor, Any]:
     name, datatype = _text(entry, "name", where), _text(entry, "datatype", where)
     shape = entry.get("shape")
     if not isinstance(shape, list) or not all(type(dim) is int for dim in shape):
@@ -151,18 +164,33 @@ def _tensor(entry: Mapping[str, Any], where: str, binary: memoryview | None) -> 
     if "shared_memory_region" in parameters:
         raise MalformedRequest(f"{where}.parameters.shared_memory_region: expected none; this server shares no memory")
     size, data = parameters.get("binary_data_size"), entry.get("data")
+    field = f"{where}.parameters.binary_data_size"
     if size is None:
         if not isinstance(data, list):
             raise MalformedRequest(f"{where}.data: expected a list, or binary_data_size, got neither")
-        return Tensor(name, datatype, tuple(shape), None, data)
-    field = f"{where}.parameters.binary_data_size"
-    if data is not None:
+    elif data is not None:
         raise MalformedRequest(f"{field}: expected either this or data, got both")
-    if binary is None:
+    elif not announced:
         raise MalformedRequest(f"{field}: expected the header Inference-Header-Content-Length with it, got none")
-    if type(size) is not int or not 0 <= size <= len(binary):
-        raise MalformedRequest(f"{field}: expected 0 to {len(binary):,}, the bytes that are left, got {str(size)[:32]}")
-    return Tensor(name, datatype, tuple(shape), binary[:size])
+    return Tensor(name, datatype, tuple(shape), None, data), size
+
+
+def _filled(inputs: Sequence[tuple[Tensor, Any]], binary: memoryview) -> list[Tensor]:
+    """The inputs with their bytes, of which there must be just as many as they say."""
+    filled, at = [], 0
+    for index, (tensor, size) in enumerate(inputs):
+        if size is None:
+            filled.append(tensor)
+            continue
+        left = len(binary) - at
+        if type(size) is not int or not 0 <= size <= left:
+            field, got = f"inputs[{index}].parameters.binary_data_size", str(size)[:32]
+            raise MalformedRequest(f"{field}: expected 0 to {left:,}, the bytes that are left, got {got}")
+        filled.append(Tensor(tensor.name, tensor.datatype, tensor.shape, binary[at : at + size]))
+        at += size
+    if at != len(binary):
+        raise MalformedRequest(f"inputs: binary_data_size adds up to {at:,} bytes, {len(binary):,} follow the JSON")
+    return filled
 
 
 def _outputs(document: Mapping[str, Any], parameters: Mapping[str, Any]) -> list[tuple[str, bool]]:

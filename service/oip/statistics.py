@@ -45,7 +45,9 @@ class ModelStatistics:
     images: int = 0
     executions: int = 0
     tallies: defaultdict[str, Tally] = field(default_factory=partial(defaultdict, Tally))
+    """Of whole requests: success and fail."""
     batches: dict[int, defaultdict[str, Tally]] = field(default_factory=dict)
+    """Of the stages of those that were answered, by their number of images."""
 
     def succeeded(self, request: Counted, seconds: float) -> None:
         """Count a request that was answered."""
@@ -55,7 +57,6 @@ class ModelStatistics:
         self.tallies["success"].add(seconds)
         batch = self.batches.setdefault(request.images, defaultdict(Tally))
         for stage, name in STAGES.items():
-            self.tallies[name].add(request.stages[stage])
             batch[name].add(request.stages[stage])
 
     def add(self, other: "ModelStatistics") -> None:
@@ -70,13 +71,16 @@ class ModelStatistics:
     def document(self, model: Model) -> dict[str, Any]:
         """As Triton says it."""
         names = ("success", "fail", *STAGES.values(), "cache_hit", "cache_miss")
+        total: defaultdict[str, Tally] = defaultdict(Tally)
+        for tallies in (self.tallies, *self.batches.values()):
+            _add(total, tallies)
         return {
             "name": model.name,
             "version": model.version,
             "last_inference": self.last_inference_ms,
             "inference_count": self.images,
             "execution_count": self.executions,
-            "inference_stats": _tallied(self.tallies, names),
+            "inference_stats": _tallied(total, names),
             "batch_stats": [
                 {"batch_size": size, **_tallied(tallies, ("compute_input", "compute_infer", "compute_output"))}
                 for size, tallies in sorted(self.batches.items())
