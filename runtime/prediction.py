@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from runtime.vote import NO_VOTE, Classes, Probs
 
 Mode = Literal["full", "quorum"]
+MODES: tuple[Mode, ...] = get_args(Mode)
 Status = Literal["ok", "skipped", "error", "nonfinite", "deadline"]
 
 

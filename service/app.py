@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -69,16 +69,8 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        scheduler, decoder = Scheduler(settings, metrics, random.Random(seed), ledger), Decoder(settings.max_pixels)
-        async with AsyncExitStack() as stack:
-            if parent is None:
-                probes, repository = ProbeProcess(settings.probe_queue), Repository(settings, catalog, metrics)
-                state = State(settings, catalog, scheduler, decoder, metrics, probes, repository, Statistics(), ledger)
-            else:
-                worker = await stack.enter_async_context(joined(parent, settings, catalog, metrics, ledger))
-                remote, shared = RemoteProbes(worker.link), worker.repository
-                done = worker.statistics
-                state = State(settings, catalog, scheduler, decoder, metrics, remote, shared, done, ledger, worker)
+        scheduler = Scheduler(settings, metrics, random.Random(seed), ledger)
+        async with _working(settings, catalog, scheduler, metrics, ledger, parent) as state:
             app.state.empir, state.ready = state, True
             # After the start: the first prediction does not wait for it.
             starting = asyncio.get_running_loop().create_task(state.probes.start())
@@ -104,6 +96,21 @@ def create_app(
     app.state.edge = Edge(app, settings, metrics, logger, hot_route, tracer, ledger)
     app.openapi = openapi.complete(app.openapi)  # type: ignore[method-assign]
     return app
+
+
+@asynccontextmanager
+async def _working(
+    settings: Settings, catalog: Catalog, scheduler: Scheduler, metrics: Metrics, ledger: Ledger, parent: Path | None
+) -> AsyncIterator[State]:
+    """What requests are answered with: of a process of its own, or of a worker that shares its parent's."""
+    decoder = Decoder(settings.max_pixels)
+    if parent is None:
+        probes, repository = ProbeProcess(settings.probe_queue), Repository(settings, catalog, metrics)
+        yield State(settings, catalog, scheduler, decoder, metrics, probes, repository, Statistics(), ledger)
+        return
+    async with joined(parent, settings, catalog, metrics, ledger) as worker:
+        remote, shared, done = RemoteProbes(worker.link), worker.repository, worker.statistics
+        yield State(settings, catalog, scheduler, decoder, metrics, remote, shared, done, ledger, worker)
 
 
 def _version() -> str:

@@ -10,13 +10,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""prometheus_client's own: where it stands, processes share their metrics through a folder."""
 _LIVE = re.compile(r"gauge_live\w+_(\d+)\.db")
 
 
 def exposition(registry: CollectorRegistry) -> bytes:
     """Everything in a registry and about the process; where workers share a folder of metrics, their totals."""
-    shared = os.environ.get(VARIABLE)
+    shared = os.environ.get(FOLDER_VARIABLE)
     about = CollectorRegistry()
     PlatformCollector(registry=about)
     if shared is None:

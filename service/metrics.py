@@ -1,11 +1,12 @@
 """Prometheus metrics of the server, in a registry that is passed in. Seconds, base units, closed sets of labels."""
 
-from typing import get_args
+from collections.abc import Sequence
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from runtime.manifest import Manifest
-from runtime.prediction import Mode, Prediction
+from runtime.prediction import MODES, Mode, Prediction
 from runtime.vote import NO_VOTE
 
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -13,7 +14,7 @@ OUTCOMES = ("unanimous", "majority", "tie_break", "no_quorum")
 REASONS = ("error", "nonfinite", "deadline")
 RELOADS = ("loaded", "unloaded", "failed")
 STAGES = ("decode", "queue", "inference", "vote")
-MODES: tuple[Mode, ...] = get_args(Mode)
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
 SHARES = (0.2, 0.25, 1 / 3, 0.4, 0.5, 0.6, 2 / 3, 0.75, 0.8, 1.0)
 
 
@@ -21,84 +22,48 @@ class Metrics:
     """All that is counted. Each is an attribute, named without the prefix `empir_`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, says: str, *labels: str) -> Counter:
+            return Counter(f"empir_{name}_total", says, labels, registry=registry)
+
+        def histogram(name: str, says: str, *labels: str, buckets: Sequence[float] = SECONDS) -> Histogram:
+            return Histogram(f"empir_{name}", says, labels, buckets=buckets, registry=registry)
+
+        def gauge(name: str, says: str, *labels: str, over_workers: Literal["livesum", "livemax"]) -> Gauge:
+            return Gauge(f"empir_{name}", says, labels, registry=registry, multiprocess_mode=over_workers)
+
         self.registry = registry
-        self.http_request_duration_seconds = Histogram(
-            "empir_http_request_duration_seconds",
-            "Time from a request's headers to its last answered byte.",
-            ["route", "method", "status"],
-            buckets=SECONDS,
-            registry=registry,
+        headers_to_answer = "Time from a request's headers to its last answered byte."
+        self.http_request_duration_seconds = histogram(
+            "http_request_duration_seconds", headers_to_answer, "route", "method", "status"
         )
-        self.stage_duration_seconds = Histogram(
-            "empir_stage_duration_seconds",
-            "Time in each stage of a prediction.",
-            ["stage"],
-            buckets=SECONDS,
-            registry=registry,
+        self.stage_duration_seconds = histogram(
+            "stage_duration_seconds", "Time in each stage of a prediction.", "stage"
         )
-        self.member_inference_duration_seconds = Histogram(
-            "empir_member_inference_duration_seconds",
-            "Time a member took for one call.",
-            ["bundle", "member", "precision"],
-            buckets=SECONDS,
-            registry=registry,
+        self.member_inference_duration_seconds = histogram(
+            "member_inference_duration_seconds", "Time a member took for one call.", "bundle", "member", "precision"
         )
-        self.member_failures = Counter(
-            "empir_member_failures_total",
-            "Images for which a member had no vote.",
-            ["bundle", "member", "reason"],
-            registry=registry,
+        self.member_failures = counter(
+            "member_failures", "Images for which a member had no vote.", "bundle", "member", "reason"
         )
-        self.member_skipped = Counter(
-            "empir_member_skipped_total",
-            "Images for which a quorum made a member unnecessary.",
-            ["bundle", "member"],
-            registry=registry,
+        self.member_skipped = counter(
+            "member_skipped", "Images for which a quorum made a member unnecessary.", "bundle", "member"
         )
-        self.predictions = Counter(
-            "empir_predictions_total", "Verdicts, by how they came about.", ["bundle", "outcome"], registry=registry
-        )
-        self.agreement = Histogram(
-            "empir_agreement",
-            "Share of the consulted members that voted for the verdict.",
-            ["bundle", "mode"],
-            buckets=SHARES,
-            registry=registry,
-        )
-        self.suspicious = Counter(
-            "empir_suspicious_total", "Images above the detection threshold.", ["bundle"], registry=registry
-        )
-        self.batch_size = Histogram(
-            "empir_batch_size", "Images predicted together.", buckets=(1, 2, 4, 8, 16, 32, 64), registry=registry
-        )
-        self.queue_depth = Gauge(
-            "empir_queue_depth", "Predictions waiting for a core.", registry=registry, multiprocess_mode="livesum"
-        )
-        self.requests_rejected = Counter(
-            "empir_requests_rejected_total", "Requests refused, by reason.", ["reason"], registry=registry
-        )
-        self.probe = Counter("empir_probe_total", "Probes, by outcome.", ["attack", "outcome"], registry=registry)
-        self.probe_duration_seconds = Histogram(
-            "empir_probe_duration_seconds", "Time of a probe.", ["attack"], buckets=SECONDS, registry=registry
-        )
-        self.bundle_info = Gauge(
-            "empir_bundle_info",
-            "1 for each bundle that is served.",
-            ["bundle", "version", "members"],
-            registry=registry,
-            multiprocess_mode="livemax",
-        )
-        self.bundle_reloads = Counter(
-            "empir_bundle_reloads_total", "Bundles loaded after the start.", ["outcome"], registry=registry
-        )
+        self.predictions = counter("predictions", "Verdicts, by how they came about.", "bundle", "outcome")
+        share = "Share of the consulted members that voted for the verdict."
+        self.agreement = histogram("agreement", share, "bundle", "mode", buckets=SHARES)
+        self.suspicious = counter("suspicious", "Images above the detection threshold.", "bundle")
+        self.batch_size = histogram("batch_size", "Images predicted together.", buckets=BATCHES)
+        self.queue_depth = gauge("queue_depth", "Predictions waiting for a core.", over_workers="livesum")
+        self.requests_rejected = counter("requests_rejected", "Requests refused, by reason.", "reason")
+        self.probe = counter("probe", "Probes, by outcome.", "attack", "outcome")
+        self.probe_duration_seconds = histogram("probe_duration_seconds", "Time of a probe.", "attack")
+        served = "1 for each bundle that is served."
+        self.bundle_info = gauge("bundle_info", served, "bundle", "version", "members", over_workers="livemax")
+        self.bundle_reloads = counter("bundle_reloads", "Bundles loaded after the start.", "outcome")
         for outcome in RELOADS:
             self.bundle_reloads.labels(outcome)
-        self.audit = Counter(
-            "empir_audit_total",
-            "Quorum answers whose skipped members were asked afterwards.",
-            ["bundle", "result"],
-            registry=registry,
-        )
+        asked = "Quorum answers whose skipped members were asked afterwards."
+        self.audit = counter("audit", asked, "bundle", "result")
         self._bundles: dict[tuple[str, str, int, str], BundleMetrics] = {}
 
     def of(self, manifest: Manifest) -> "BundleMetrics":

@@ -2,14 +2,14 @@
 
 import time
 from functools import partial
-from typing import cast, get_args
+from typing import cast
 
 import orjson
 
 from runtime.answer import answer, milliseconds
 from runtime.errors import InvalidValue
 from runtime.manifest import Manifest
-from runtime.prediction import Mode
+from runtime.prediction import MODES, Mode
 from runtime.vote import NO_VOTE
 from service.bodies import image_bytes, refuse_unknown_query
 from service.catalog import Served
@@ -19,7 +19,6 @@ from service.state import State
 from service.trace import Span
 
 PATH = "/predict"
-MODES: tuple[str, ...] = get_args(Mode)
 
 
 async def predict(exchange: Exchange) -> None:
@@ -54,10 +53,10 @@ async def predict(exchange: Exchange) -> None:
     await exchange.respond(orjson.dumps(document), headers=((b"server-timing", server_timing(stages).encode()),))
 
 
-def parse_mode(value: object) -> Mode:
-    """Raises InvalidValue for what is no mode."""
+def parse_mode(value: object, field: str = "mode") -> Mode:
+    """Raises InvalidValue, naming the field, for what is no mode."""
     if value not in MODES:
-        raise InvalidValue(f"mode: expected {' or '.join(MODES)}, got {value!r}")
+        raise InvalidValue(f"{field}: expected {' or '.join(MODES)}, got {str(value)[:64]!r}")
     return cast(Mode, value)
 
 

@@ -131,17 +131,16 @@ async def joined(
     path: Path, settings: Settings, catalog: Catalog, metrics: Metrics, ledger: Ledger
 ) -> AsyncIterator[Worker]:
     """This process as a worker of the parent that listens at `path`, until the block ends; it ends with its parent."""
-    workers: list[Worker] = []
 
     async def answer(what: str, *arguments: Any) -> Any:
-        return await workers[0].answer(what, *arguments)
+        return await worker.answer(what, *arguments)
 
     link = await Link.connect(path, answer)
-    workers.append(Worker(link, SharedRepository(settings, catalog, metrics, link), Statistics(), ledger))
-    workers[0].repository.adopt(await link.ask("hello", os.getpid(), workers[0].repository.generations))
+    worker = Worker(link, SharedRepository(settings, catalog, metrics, link), Statistics(), ledger)
+    worker.repository.adopt(await link.ask("hello", os.getpid(), worker.repository.generations))
     orphaned = asyncio.create_task(_end_with(link))
     try:
-        yield workers[0]
+        yield worker
     finally:
         orphaned.cancel()
         link.close()

@@ -8,7 +8,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -20,6 +20,7 @@ from prometheus_client import multiprocess
 
 from runtime.errors import EmpirError
 from service.errors import Conflict, Unavailable
+from service.exposition import FOLDER_VARIABLE
 from service.link import Link
 from service.logs import make_logger
 from service.oip.grpc_lifespan import require_grpc
@@ -28,7 +29,6 @@ from service.server import DRAIN_S, greeting, listen
 from service.settings import Settings
 from service.worker import Generations, work
 
-METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 LONGEST_PAUSE_S = 30.0
 """Between the starts of a worker that keeps dying."""
 
@@ -51,11 +51,11 @@ def _folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="empir-") as name:
         metrics = Path(name) / "metrics"
         metrics.mkdir()
-        os.environ[METRICS_VARIABLE] = str(metrics)  # the workers inherit it, and prometheus_client obeys it
+        os.environ[FOLDER_VARIABLE] = str(metrics)  # the workers inherit it, and prometheus_client obeys it
         try:
             yield Path(name)
         finally:
-            del os.environ[METRICS_VARIABLE]
+            del os.environ[FOLDER_VARIABLE]
 
 
 class Parent:
@@ -108,10 +108,7 @@ class Parent:
             async with self._joined:
                 await self._joined.wait_for(lambda: len(self._links) >= count)
 
-        waits = [asyncio.create_task(joined()), asyncio.create_task(self._ending.wait())]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for task in waits:
-            task.cancel()
+        await _first_of(joined(), self._ending.wait())
 
     async def _keep(self) -> None:
         """Keep one worker running: another follows one that dies, after a pause that grows if they keep dying."""
@@ -143,13 +140,9 @@ class Parent:
         loop, gone = asyncio.get_running_loop(), asyncio.Event()
         loop.add_reader(process.sentinel, gone.set)
         try:
-            ending = asyncio.create_task(self._ending.wait())
-            waiting = asyncio.create_task(gone.wait())
-            await asyncio.wait({waiting, ending}, return_when=asyncio.FIRST_COMPLETED)
-            if not gone.is_set():
-                await asyncio.wait({waiting}, timeout=DRAIN_S + 5)
-            for task in (waiting, ending):
-                task.cancel()
+            await _first_of(gone.wait(), self._ending.wait())
+            with suppress(TimeoutError):
+                await asyncio.wait_for(gone.wait(), DRAIN_S + 5)
         finally:
             loop.remove_reader(process.sentinel)
         if not gone.is_set():
@@ -231,3 +224,11 @@ class Parent:
             if isinstance(answer, BaseException) and not tolerate:
                 raise answer
         return there
+
+
+async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:
+    """Return when one of them is over; the others are cancelled."""
+    tasks = [asyncio.ensure_future(each) for each in waits]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()

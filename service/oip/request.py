@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, cast, get_args
+from typing import Any
 
 import numpy as np
 import orjson
 
-from runtime.errors import InvalidValue
 from runtime.member import Images
 from runtime.prediction import Mode
 from service.bodies import DEEPEST_JSON
@@ -16,8 +15,8 @@ from service.errors import MalformedRequest
 from service.oip.images import NAME, Pictures, read_image
 from service.oip.model import Model
 from service.oip.tensors import Tensor
+from service.predict import parse_mode
 
-MODES: tuple[str, ...] = get_args(Mode)
 HEAD_LENGTH = "inference-header-content-length"
 _BRACKETS = b"[{]}"
 _OTHERS = bytes(set(range(256)) - set(_BRACKETS))
@@ -58,11 +57,10 @@ def checked_request(
             raise MalformedRequest(f"outputs[{index}].name: {name!r} is asked for twice")
     binary = parameters.get("binary_data_output", False) is True
     chosen = tuple(outputs) or tuple((name, binary) for name in model.outputs)
-    mode = parameters.get("mode")
-    if mode is not None and mode not in MODES:
-        raise InvalidValue(f"parameters.mode: expected {' or '.join(MODES)}, got {str(mode)[:64]!r}")
+    given = parameters.get("mode")
+    mode = None if given is None else parse_mode(given, "parameters.mode")
     image = read_image(inputs[0], model.served.manifest.input, most_images)
-    return InferRequest(request_id, image, cast("Mode | None", mode), chosen)
+    return InferRequest(request_id, image, mode, chosen)
 
 
 def read_request(model: Model, body: bytes, head_length: str | None, most_images: int) -> InferRequest:
