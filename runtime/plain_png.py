@@ -40,7 +40,8 @@ def plain_levels(data: bytes, channels: int, height: int, width: int) -> bytes |
 
 def _pixel_data(data: bytes) -> bytes | None:
     """What the IDAT chunks hold, if there are no others but the one that ends the file, and every checksum is right."""
-    parts, at, end = [], _BODY, len(data)
+    parts: list[bytes] = []
+    at, end = _BODY, len(data)
     while at + 12 <= end:
         length, kind = _CHUNK.unpack_from(data, at)
         stop = at + 8 + length

@@ -2,7 +2,6 @@
 
 import time
 from functools import partial
-from typing import cast
 
 import orjson
 
@@ -57,7 +56,7 @@ def parse_mode(value: object, field: str = "mode") -> Mode:
     """Raises InvalidValue, naming the field, for what is no mode."""
     if value not in MODES:
         raise InvalidValue(f"{field}: expected {' or '.join(MODES)}, got {str(value)[:64]!r}")
-    return cast(Mode, value)
+    return value
 
 
 def stages_of(placed: Placed, decode: float) -> dict[str, float]:

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ SIDE = 6
 pictures = st.sampled_from([(SIDE, SIDE), (SIDE, SIDE, 3)]).flatmap(lambda shape: arrays(np.uint8, shape))
 
 
-def png(levels: Levels, **options: object) -> bytes:
+def png(levels: NDArray[Any], **options: object) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(levels).save(buffer, "PNG", **options)
     return buffer.getvalue()
