@@ -11,7 +11,7 @@ from rich.text import Text
 
 from robustness.parameters import ATTACKS, AttackParameters
 from robustness.probe import probe
-from robustness.probe_report import ProbeReport, View
+from robustness.probe_report import Attack, ProbeReport, View
 from robustness.victim import Victim
 from runtime.cli import bundle_options, open_bundle, read_image
 from runtime.errors import EmpirError, described
@@ -40,7 +40,7 @@ def main() -> None:
     "--eps",
     help="Radius of the ball around the image: a number, or a fraction like 8/255. [0.3 for digits, 8/255 for photos]",
 )
-@click.option("--steps", type=int, help="Steps of each trajectory. [40]")
+@click.option("--steps", type=int, help="Steps of each trajectory, or queries. [40, 5000]")
 @click.option("--step-size", help="Length of a step. [2.5 eps / steps; apgd: 2 eps at first]")
 @click.option("--restarts", type=int, default=1, show_default=True, help="Random starts of every goal.")
 @click.option("--label", type=int, help="The true class index. [the clean verdict]")
@@ -50,7 +50,9 @@ def main() -> None:
 @click.option("--save", type=click.Path(path_type=Path, file_okay=False), help="Folder for the pictures, as PNG.")
 @click.option("--json", "as_json", is_flag=True, help="The report as POST /robustness-probe answers it.")
 def probe_command(image: Path, bundle: str, bundles: Path, save: Path | None, as_json: bool, **parameters: Any) -> None:
-    """Attack IMAGE, white-box and knowing the vote, and show which members fall and whether the verdict holds.
+    """Attack IMAGE, knowing the vote, and show which members fall and whether the verdict holds.
+
+    With gradients, or by queries alone (square, hopskipjump), as members without gradient graphs need it.
 
     Exits with 0 whatever the attack finds.
 
@@ -88,16 +90,21 @@ def show(report: ProbeReport, channels: int, console: Console) -> Group:
     """The report for people: image, change and adversarial image side by side, and every member before and after."""
     attack, (sentence, style) = report.attack, SENTENCES[report.outcome]
     ball = f"{attack.norm} eps {attack.eps:.4g}"
-    starts = f"{attack.restarts} start{'s' * (attack.restarts > 1)}"
-    effort = f"{attack.steps} step{'s' * (attack.steps > 1)} of {attack.step_size:.4g}, {starts}"
     lines = [
         Text.assemble(("the vote is ", ""), (sentence, style)),
-        Text(f"{attack.name}, {ball}, {effort}; {report.queries:,} queries, {report.time_ms:.0f} ms", "dim"),
+        Text(f"{attack.name}, {ball}, {_effort(attack)}; {report.queries:,} queries, {report.time_ms:.0f} ms", "dim"),
     ]
     if report.smallest_eps is not None:
         lines.append(Text(f"along this direction it falls from {attack.norm} {report.smallest_eps:.3f} on"))
     lines += [Text(f"note: {warning}", "yellow") for warning in report.warnings]
     return Group(_pictures(report, channels, console), Text(), _members(report), Text(), *lines)
+
+
+def _effort(attack: Attack) -> str:
+    if attack.step_size is None:
+        return f"up to {attack.steps:,} queries"
+    starts = f"{attack.restarts} start{'s' * (attack.restarts > 1)}"
+    return f"{attack.steps} step{'s' * (attack.steps > 1)} of {attack.step_size:.4g}, {starts}"
 
 
 def _pictures(report: ProbeReport, channels: int, console: Console) -> Table:

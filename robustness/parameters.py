@@ -1,6 +1,7 @@
 """Attack parameters as people give them, checked and completed."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar, get_args
 
@@ -10,12 +11,19 @@ from robustness.norms import NORMS, NormName
 from runtime.errors import InvalidValue
 from runtime.manifest import Manifest
 
-AttackName = Literal["fgsm", "bim", "mim", "pgd", "apgd"]
-ATTACKS: tuple[AttackName, ...] = get_args(AttackName)
+GradientAttackName = Literal["fgsm", "bim", "mim", "pgd", "apgd"]
+QueryAttackName = Literal["square", "hopskipjump"]
+AttackName = GradientAttackName | QueryAttackName
+GRADIENT_ATTACKS: tuple[AttackName, ...] = get_args(GradientAttackName)
+QUERY_ATTACKS: tuple[AttackName, ...] = get_args(QueryAttackName)
+"""Those that need no gradient graphs: square sees the members' logits, hopskipjump the verdict alone."""
+ATTACKS = GRADIENT_ATTACKS + QUERY_ATTACKS
 
 T = TypeVar("T", bound=str)
 
 MOST_STEPS = 1000
+DEFAULT_QUERIES, MOST_QUERIES = 5_000, 10_000
+"""What attacks that only ask have for steps."""
 MOST_RESTARTS = 20
 MOST_BUDGET_MS = 30_000
 
@@ -41,43 +49,84 @@ class Plan:
     """A checked and completed attack."""
 
     attack: AttackName
-    schedule: Schedule
+    norm: NormName
+    eps: float
+    steps: int
+    """Of each trajectory; of an attack that only asks, queries."""
+    step_size: float | None
     restarts: int
     label: int | None
     target: int | None
     seed: int
     budget_ms: int
 
+    @property
+    def only_asks(self) -> bool:
+        return self.attack in QUERY_ATTACKS
+
+    @property
+    def schedule(self) -> Schedule:
+        """Of an attack with gradients. Raises KeyError for one that only asks."""
+        return KINDS[self.attack].schedule(self.norm, self.eps, self.steps, self.step_size)
+
 
 def plan(parameters: AttackParameters, manifest: Manifest) -> Plan:
     """Check `parameters` for this bundle and fill in what was left open.
 
     Defaults: eps 0.3 (linf) or 2 (l2) for grey images, 8/255 or 0.5 for colour; 40 steps of 2.5 eps / steps, for APGD
-    of 2 eps to begin with; FGSM: one step of eps. Raises InvalidValue, naming the parameter.
+    of 2 eps to begin with; FGSM: one step of eps; attacks that only ask: 5,000 queries. Raises InvalidValue, naming the
+    parameter.
     """
     attack, norm = _one_of("attack", parameters.attack, ATTACKS), _one_of("norm", parameters.norm, tuple(NORMS))
     spec = manifest.input
     largest = NORMS[norm].largest((spec.channels, spec.height, spec.width))
     eps = number("eps", parameters.eps if parameters.eps is not None else default_eps(norm, spec.channels), largest)
-    steps = _integer("steps", parameters.steps, DEFAULT_STEPS, 1, MOST_STEPS)
-    kind = KINDS[attack]
-    if kind.one_step and (parameters.steps not in (None, 1) or parameters.restarts != 1):
-        raise InvalidValue(f"steps, restarts: {attack} takes one step, once; expected 1 of each, or pgd as the attack")
-    if not kind.random_start and parameters.restarts != 1:
-        raise InvalidValue(f"restarts: {attack} has no random start; expected 1, or pgd as the attack")
+    if attack in QUERY_ATTACKS:
+        _refuse_what_needs_gradients(attack, parameters)
+        steps = _integer("steps", parameters.steps, DEFAULT_QUERIES, 1, MOST_QUERIES)
+    else:
+        _refuse_what_does_not_fit(attack, parameters)
+        steps = 1 if KINDS[attack].one_step else _integer("steps", parameters.steps, DEFAULT_STEPS, 1, MOST_STEPS)
     step_size = None if parameters.step_size is None else number("step_size", parameters.step_size, largest)
     classes = len(manifest.labels)
     label = None if parameters.label is None else _integer("label", parameters.label, 0, 0, classes - 1)
     target = None if parameters.target is None else _integer("target", parameters.target, 0, 0, classes - 1)
     return Plan(
         attack,
-        kind.schedule(norm, eps, steps, step_size),
+        norm,
+        eps,
+        steps,
+        step_size,
         _integer("restarts", parameters.restarts, 1, 1, MOST_RESTARTS),
         label,
         target,
         _integer("seed", parameters.seed, 0, 0, 2**63 - 1),
         _integer("budget_ms", parameters.budget_ms, 10_000, 1, MOST_BUDGET_MS),
     )
+
+
+def _refuse_what_does_not_fit(attack: AttackName, parameters: AttackParameters) -> None:
+    kind = KINDS[attack]
+    if kind.one_step and (parameters.steps not in (None, 1) or parameters.restarts != 1):
+        raise InvalidValue(f"steps, restarts: {attack} takes one step, once; expected 1 of each, or pgd as the attack")
+    if not kind.random_start and parameters.restarts != 1:
+        raise InvalidValue(f"restarts: {attack} has no random start; expected 1, or pgd as the attack")
+
+
+def _refuse_what_needs_gradients(attack: AttackName, parameters: AttackParameters) -> None:
+    given = (("step_size", parameters.step_size, None), ("restarts", parameters.restarts, 1))
+    for name, value, usual in (*given, ("target", parameters.target, None)):
+        if value != usual:
+            raise InvalidValue(f"{name}: {attack} only asks and has none; leave it out, or choose pgd as the attack")
+
+
+def require_gradients(attack: AttackName, blind: Sequence[str]) -> None:
+    """Raises InvalidValue, saying what works, if the attack needs gradient graphs and the members `blind` have none."""
+    if blind and attack not in QUERY_ATTACKS:
+        raise InvalidValue(
+            f"attack: {attack} needs a gradient graph of every member, and {', '.join(blind)} has none; expected one "
+            f"that only asks: {' or '.join(QUERY_ATTACKS)}"
+        )
 
 
 def default_eps(norm: NormName, channels: int) -> float:

@@ -1,19 +1,31 @@
-"""The probe: attack one image, white-box and knowing the vote, and report what happened."""
+"""The probe: attack one image, knowing the vote, and report what happened."""
 
 import base64
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from robustness.attacks.attack import Attack as RegisteredAttack
 from robustness.attacks.climb import climb
+from robustness.attacks.registry import Settings, make_attack
 from robustness.losses.coalitions import coalitions
 from robustness.losses.goals import ANY_OTHER, Goals, as_asked, every_class
 from robustness.losses.over_members import Loss, joint_margin, mean_probability
 from robustness.norms import NORMS
-from robustness.parameters import AttackParameters, Plan, plan
-from robustness.probe_report import THREAT_MODEL, Attack, MemberView, Outcome, Perturbation, Pictures, ProbeReport, View
+from robustness.parameters import QUERY_ATTACKS, AttackParameters, Plan, plan, require_gradients
+from robustness.probe_report import (
+    THREAT_MODELS,
+    Attack,
+    MemberView,
+    Outcome,
+    Perturbation,
+    Pictures,
+    ProbeReport,
+    View,
+)
 from robustness.victim import Array, Spent, Victim
 from runtime.detection import suspicious
 from runtime.errors import InvalidValue, NoQuorum
@@ -23,14 +35,15 @@ from runtime.prediction import Prediction
 from runtime.vote import NO_VOTE
 
 FEWEST_TO_HALVE = 20
+QUERIES_FOUND_NOTHING = "attacked by queries alone: an attacker with gradients often finds what queries miss"
 
 
 def probe(victim: Victim, manifest: Manifest, image: Array, parameters: AttackParameters) -> ProbeReport:
     """Attack `image`, float32 [1, C, H, W] in [0, 1].
 
-    First the mean probability of all members is climbed, then, if the vote holds, the joint margin to every other
-    class. Raises InvalidValue for a parameter that is out of range, NoQuorum without a label if the image has no
-    verdict either.
+    With gradients, first the mean probability of all members is climbed, then, if the vote holds, the joint margin to
+    every other class. Raises InvalidValue for a parameter that is out of range, or an attack with gradients on members
+    that have none; NoQuorum without a label if the image has no verdict either.
     """
     chosen = plan(parameters, manifest)
     start = time.perf_counter()
@@ -41,7 +54,7 @@ def probe(victim: Victim, manifest: Manifest, image: Array, parameters: AttackPa
         raise NoQuorum(f"label: expected one, because the image has no verdict to attack: {clean.details}")
     if label == chosen.target:
         raise InvalidValue(f"target: expected another class than the label, which is {label}")
-    victim.require_gradients()
+    require_gradients(chosen.attack, victim.blind)
     run = _Run(victim, manifest, image, chosen, clean, label, start)
     return run.attack() if clean.verdict[0] == label else run.report("wrong_before_attack", None)
 
@@ -49,6 +62,14 @@ def probe(victim: Victim, manifest: Manifest, image: Array, parameters: AttackPa
 def halving_steps(steps: int) -> list[int]:
     """The steps of an attack at which half of its trajectories stop; none for a short attack."""
     return [steps // 5, 2 * steps // 5] if steps >= FEWEST_TO_HALVE else []
+
+
+def blind_warning(blind: Sequence[str]) -> str:
+    """What every report says of members without gradient graphs."""
+    return (
+        f"{', '.join(blind)} has no gradient graph: only queries can attack it here ({' or '.join(QUERY_ATTACKS)}); "
+        "whoever has the weights has gradients too"
+    )
 
 
 @dataclass
@@ -66,8 +87,25 @@ class _Run:
     warnings: list[str] = field(default_factory=list)
 
     def attack(self) -> ProbeReport:
-        """Climb one loss after the other, until the vote falls or the time is over."""
+        """Until the vote falls, everything was tried or the time is over."""
         generator = np.random.default_rng(self.chosen.seed)
+        return self._ask(generator) if self.chosen.only_asks else self._climb(generator)
+
+    def _ask(self, generator: np.random.Generator) -> ProbeReport:
+        """An attack by queries."""
+        attack, labels = self._by_queries(), np.array([self.label])
+        found = attack.run(self.victim, self.image, labels, generator, out_of_time=self._out_of_time)
+        if not found:
+            self._warn_of_the_time()
+            self.warnings.append(QUERIES_FOUND_NOTHING)
+        return self.report("broken", found[0].image[None]) if found else self.report("not_broken_within_budget", None)
+
+    def _by_queries(self) -> RegisteredAttack:
+        chosen = self.chosen
+        return make_attack(chosen.attack, Settings(norm=chosen.norm, eps=chosen.eps, steps=chosen.steps))
+
+    def _climb(self, generator: np.random.Generator) -> ProbeReport:
+        """Climb one loss after the other."""
         for name, loss, goals in self._stages():
             self.losses.append(name)
             trajectories = goals.repeated(self.chosen.restarts)
@@ -84,10 +122,15 @@ class _Run:
             )
             if found:
                 return self.report("broken", found[0].image[None])
-            if late():
-                self.warnings.append(f"stopped by budget_ms={self.chosen.budget_ms} before every step was made")
+            if self._warn_of_the_time():
                 break
         return self.report("not_broken_within_budget", None)
+
+    def _warn_of_the_time(self) -> bool:
+        if self._out_of_time():
+            self.warnings.append(f"stopped by budget_ms={self.chosen.budget_ms} before every step was made")
+            return True
+        return False
 
     def report(self, outcome: Outcome, adversarial: Array | None) -> ProbeReport:
         """The report, with what the served graphs say of the adversarial image, asked again."""
@@ -97,11 +140,13 @@ class _Run:
         after = None if adversarial is None else self.victim.predict(adversarial)
         if adversarial is not None and not self._fallen(_in_8_bits(adversarial))[0]:
             self.warnings.append("rounded to 8 bits, as in the PNG, the adversarial image no longer does it")
+        if self.victim.blind:
+            self.warnings.append(blind_warning(self.victim.blind))
         members = range(len(self.manifest.members))
         return ProbeReport(
             outcome=outcome,
             confirmed_on_served=adversarial is not None and bool(self._fallen(adversarial)[0]),
-            threat_model=THREAT_MODEL,
+            threat_model=self._threat_model(),
             attack=self._described(),
             clean=_view(self.clean, self.manifest),
             adversarial=None if after is None else _view(after, self.manifest),
@@ -114,6 +159,9 @@ class _Run:
             gradient_calls=spent.gradient_calls,
             time_ms=round(1000 * (time.perf_counter() - self.start), 2),
         )
+
+    def _threat_model(self) -> str:
+        return THREAT_MODELS[self._by_queries().threat_model if self.chosen.only_asks else "white-box"]
 
     def _stages(self) -> list[tuple[str, Loss, Goals]]:
         labels = np.array([self.label])
@@ -136,7 +184,7 @@ class _Run:
 
         What that costs in strength is measured by `python -m benchmarks halving`.
         """
-        return halving_steps(self.chosen.schedule.steps)
+        return [] if self.chosen.only_asks else halving_steps(self.chosen.schedule.steps)
 
     def _out_of_time(self) -> bool:
         return 1000 * (time.perf_counter() - self.start) > self.chosen.budget_ms
@@ -159,12 +207,16 @@ class _Run:
                 break
             high = float(shares[fallen[0]])
             low = high - (shares[1] - shares[0])
-        return round(float(high * NORMS[self.chosen.schedule.norm].size(change)[0]), 6)
+        return round(float(high * NORMS[self.chosen.norm].size(change)[0]), 6)
 
-    def _gradient_norms(self) -> list[float]:
-        """Length of each member's gradient of its margin (label less likeliest other class) at the clean image."""
-        norms = []
+    def _gradient_norms(self) -> list[float | None]:
+        """Length of each member's gradient of its margin (label less likeliest other class) at the clean image; None
+        without a gradient graph."""
+        norms: list[float | None] = []
         for index, member in enumerate(self.manifest.members):
+            if not self.victim.differentiable[index]:
+                norms.append(None)
+                continue
             others = self.clean.logits[index, 0].copy()
             others[self.label] = -np.inf
             cotangents = np.zeros(self.clean.logits.shape, dtype=np.float32)
@@ -179,19 +231,19 @@ class _Run:
         return norms
 
     def _described(self) -> Attack:
-        schedule = self.chosen.schedule
+        chosen = self.chosen
         return Attack(
-            name=self.chosen.attack,
-            norm=schedule.norm,
-            eps=schedule.eps,
-            steps=schedule.steps,
-            step_size=schedule.step_size,
-            restarts=self.chosen.restarts,
-            random_start=schedule.random_start,
+            name=chosen.attack,
+            norm=chosen.norm,
+            eps=chosen.eps,
+            steps=chosen.steps,
+            step_size=None if chosen.only_asks else chosen.schedule.step_size,
+            restarts=chosen.restarts,
+            random_start=chosen.only_asks or chosen.schedule.random_start,
             label=self.label,
-            target=self.chosen.target,
-            seed=self.chosen.seed,
-            budget_ms=self.chosen.budget_ms,
+            target=chosen.target,
+            seed=chosen.seed,
+            budget_ms=chosen.budget_ms,
             losses=self.losses,
             halved_at=self._halve_at,
         )
@@ -225,7 +277,7 @@ def _view(prediction: Prediction, manifest: Manifest) -> View:
 
 
 def _member_view(
-    index: int, manifest: Manifest, clean: Prediction, after: Prediction | None, label: int, norm: float
+    index: int, manifest: Manifest, clean: Prediction, after: Prediction | None, label: int, norm: float | None
 ) -> MemberView:
     entry = manifest.members[index]
     before = clean.votes[index, 0]

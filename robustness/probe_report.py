@@ -4,11 +4,16 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from robustness.attacks.attack import ThreatModel
 from runtime.manifest import Precision
 
 Outcome = Literal["broken", "not_broken_within_budget", "wrong_before_attack"]
 
-THREAT_MODEL = "white-box, adaptive: the attacker has every member's weights and knows the vote"
+THREAT_MODELS: dict[ThreatModel, str] = {
+    "white-box": "white-box, adaptive: the attacker has every member's weights and knows the vote",
+    "black-box-score": "black-box: the attacker asks for every member's logits and knows the vote; no gradients",
+    "black-box-label": "black-box: the attacker asks for the verdict and knows nothing else",
+}
 
 
 class Attack(BaseModel):
@@ -18,7 +23,9 @@ class Attack(BaseModel):
     norm: str
     eps: float
     steps: int
-    step_size: float
+    """Of each trajectory; of an attack that only asks, the most queries that it may make."""
+    step_size: float | None
+    """Null for an attack that only asks."""
     restarts: int
     random_start: bool
     label: int
@@ -58,7 +65,8 @@ class MemberView(BaseModel):
     flipped: bool
     margin_before: float | None
     margin_after: float | None
-    gradient_norm: float
+    gradient_norm: float | None
+    """Null where the member has no gradient graph."""
 
 
 class Pictures(BaseModel):

@@ -109,6 +109,11 @@ class Victim:
         """Raises InvalidValue, naming the first, if a member has no gradient graph."""
         self._refuse_without_gradient(range(self.n_members))
 
+    @property
+    def blind(self) -> list[str]:
+        """The members that have no gradient graph, by name."""
+        return [m.name for m, graph in zip(self.ensemble.members, self._gradients, strict=True) if graph is None]
+
     def _refuse_without_gradient(self, members: Iterable[int]) -> None:
         for member in members:
             if self._gradients[member] is None:

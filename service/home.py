@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from robustness.attacks.gradient import KINDS
 from robustness.norms import NORMS, NormName
-from robustness.parameters import ATTACKS, default_eps
+from robustness.parameters import GRADIENT_ATTACKS, default_eps
 from runtime.manifest import Manifest
 from service.catalog import Served
 from service.state import State
@@ -72,7 +72,7 @@ async def start(request: Request) -> Response:
     """Attacks, limits and samples of this server; for each bundle its range of eps and its report's worst case."""
     state: State = request.app.state.empir
     document = {
-        "attacks": [{"name": name, "one_step": KINDS[name].one_step} for name in ATTACKS],
+        "attacks": [{"name": name, "one_step": KINDS[name].one_step} for name in GRADIENT_ATTACKS],
         "mode": state.settings.mode,
         "max_body_bytes": state.settings.max_body_bytes,
         "samples": sorted(name for name in assets() if name.startswith("samples/")),

@@ -10,9 +10,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from robustness.norms import NORMS
-from robustness.parameters import ATTACKS, AttackParameters, plan
+from robustness.parameters import ATTACKS, AttackParameters, plan, require_gradients
 from robustness.probe_report import ProbeReport
-from runtime.errors import InvalidValue
 from service import openapi
 from service.bodies import image_bytes, refuse_unknown_query
 from service.exchange import Exchange
@@ -41,7 +40,7 @@ async def robustness_probe(
         str | None,
         Query(description="Radius of the ball around the image: a number or a fraction.", examples=["8/255"]),
     ] = None,
-    steps: Annotated[int | None, Query(description="1 to 1000; 40 if left out.")] = None,
+    steps: Annotated[int | None, Query(description="1 to 1000, or 10000 queries; 40, or 5000, if left out.")] = None,
     step_size: Annotated[str | None, Query(description="2.5 eps / steps if left out; of apgd 2 eps at first.")] = None,
     restarts: Annotated[int, Query(description="Random starts of every goal, 1 to 20.")] = 1,
     label: Annotated[int | None, Query(description="The true class index; the clean verdict if left out.")] = None,
@@ -51,8 +50,9 @@ async def robustness_probe(
     seed: Annotated[int, Query(description="Of the random starts.")] = 0,
     budget_ms: Annotated[int, Query(description="Time after which the attack stops, up to 30000.")] = 10_000,
 ) -> Response:
-    """Attack an image, white-box and knowing the vote, and report whether the verdict of what is served falls.
+    """Attack an image, knowing the vote, and report whether the verdict of what is served falls.
 
+    White-box, or, with `square` and `hopskipjump`, by queries, which is all that members without gradient graphs allow.
     `not_broken_within_budget` is not "robust": another attack, or more steps, may succeed.
     """
     state: State = request.app.state.empir
@@ -60,9 +60,7 @@ async def robustness_probe(
     served = state.catalog.get(bundle)
     parameters = AttackParameters(attack, norm, eps, steps, step_size, restarts, label, target, seed, budget_ms)
     chosen = plan(parameters, served.manifest)  # refuse before anything is read or queued
-    if blind := [member.name for member in served.manifest.members if member.gradient_file is None]:
-        name = served.manifest.name
-        raise InvalidValue(f"bundle: expected one with gradient graphs, got {name!r}, which has none for {blind}")
+    require_gradients(chosen.attack, [m.name for m in served.manifest.members if m.gradient_file is None])
     data = await image_bytes(Exchange.of(request))
     image = await state.decoder.image(data, served.manifest.input)
     job = Job(served.folder, served.manifest.version, image, parameters, generation=served.generation)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, ClassVar
@@ -18,8 +19,8 @@ Values = NDArray[np.float64]
 Rows = NDArray[np.intp]
 Generators = Sequence[np.random.Generator]
 
-MOST_BYTES = 2**26
-"""Of images that are asked about at once."""
+MOST_BYTES = 2**23
+"""Of images that are asked about at once: the time is looked at in between."""
 HALVINGS = 25
 """Of a step that has left the border to the wrong side, before the image stays where it is."""
 
@@ -73,14 +74,16 @@ class HopSkipJump:
         out_of_time: OutOfTime = never,
     ) -> dict[int, Found]:
         """Each image has random numbers of its own. An image without an adversarial start is not found."""
-        oracle, smallest = _Oracle(victim, labels), Smallest(images, self.norm, self.eps)
-        generators = generator.spawn(len(images))
+        smallest = Smallest(images, self.norm, self.eps)
+        with suppress(_OutOfTime):
+            self._run(_Oracle(victim, labels, out_of_time), smallest, images, generator.spawn(len(images)))
+        return smallest.found()
+
+    def _run(self, oracle: "_Oracle", smallest: Smallest, images: Array, generators: Generators) -> None:
         for row, image in enumerate(images):
             start = self._start(oracle, row, image, generators[row])
             if start is not None:
                 smallest.offer(np.array([row]), start[None], 0)
-            if out_of_time():
-                return smallest.found()
         walk = _Walk(oracle, smallest, self.norm, self.radius, images, smallest.image.copy())
         started = np.isfinite(smallest.size)
         walk.to_the_border(np.flatnonzero(smallest.open & started), 0)
@@ -88,12 +91,11 @@ class HopSkipJump:
             directions = int(self.first_queries * math.sqrt(step))
             affordable = oracle.asked + directions + HALVINGS + walk.halvings <= self.queries
             rows = np.flatnonzero(smallest.open & started & affordable)
-            if out_of_time() or not len(rows):
+            if not len(rows):
                 break
             direction = np.stack([walk.direction(row, directions, generators[row]) for row in rows.tolist()])
             walk.jump(rows, direction, step)
             walk.to_the_border(rows, step)
-        return smallest.found()
 
     def _start(self, oracle: "_Oracle", row: int, image: Array, generator: np.random.Generator) -> Array | None:
         """The nearest adversarial image of those to start from; the image itself if it is adversarial."""
@@ -108,17 +110,27 @@ class HopSkipJump:
         return None
 
 
-class _Oracle:
-    """The verdict, and nothing else."""
+class _OutOfTime(Exception):
+    """The oracle answers no more."""
 
-    def __init__(self, victim: Victim, labels: Labels) -> None:
-        self._victim, self._labels = victim, labels
+
+class _Oracle:
+    """The verdict, and nothing else, as long as there is time."""
+
+    def __init__(self, victim: Victim, labels: Labels, out_of_time: OutOfTime) -> None:
+        self._victim, self._labels, self._out_of_time = victim, labels, out_of_time
         self.asked = np.zeros(len(labels), dtype=int)
 
     def fallen(self, rows: Rows, images: Array) -> NDArray[np.bool_]:
-        """Whether the verdict on each of `images` is not the label of the image in `rows`."""
+        """Whether the verdict on each of `images` is not the label of the image in `rows`. Raises _OutOfTime."""
+        verdicts = []
+        for part in np.array_split(images, max(1, math.ceil(images.nbytes / MOST_BYTES))):
+            if self._out_of_time():
+                raise _OutOfTime
+            verdicts.append(self._victim.predict(part).verdict)
         np.add.at(self.asked, rows, 1)
-        return np.asarray(self._victim.predict(images).verdict != self._labels[rows])
+        fell: NDArray[np.bool_] = np.concatenate(verdicts) != self._labels[rows]
+        return fell
 
 
 class _Walk:

@@ -7,7 +7,7 @@ import { probe } from "./server.js";
 import { epsText, parseEps } from "./words.js";
 
 const MOST_MARKS = 60, MOST_SEARCHES = 10, CLOSE = 0.03, LONG_S = 4;
-const BLIND = "This bundle has no gradient graphs: it cannot be attacked here.";
+const BLIND = "This bundle has no gradient graphs: only queries can attack it, which this page does not do. empir probe --attack square does.";
 
 /** The panel. `host` gives `picture()`, and takes `failed(trouble, again)` and `worked()`. */
 export class Attack {

@@ -121,8 +121,14 @@ def test_bad_files_and_bundles_are_named(toy: ToyBundle, picture: Path, tmp_path
     assert "(toy), got 'no'" in error_of(run(toy.folder.parent / "no", picture))
 
 
-def test_a_bundle_without_gradient_graphs_is_refused(toy_copy: Path, picture: Path) -> None:
+def test_a_bundle_without_gradient_graphs_is_attacked_by_queries_alone(toy_copy: Path, picture: Path) -> None:
     manifest = json.loads((toy_copy / MANIFEST).read_text())
     del manifest["members"][0]["gradient_file"], manifest["members"][0]["gradient_sha256"]
     (toy_copy / MANIFEST).write_text(json.dumps(manifest))
-    assert "member w2a4-a has no gradient graph" in error_of(run(toy_copy, picture))
+    refused = "attack: pgd needs a gradient graph of every member, and w2a4-a has none; expected one that only asks: "
+    assert refused in error_of(run(toy_copy, picture))
+    result = run(toy_copy, "--attack", "square", "--eps", "0.4", picture)
+    assert result.exit_code == 0 and "the vote is broken" in result.stdout
+    said = " ".join(result.stdout.split())
+    assert "square, linf eps 0.4, up to 5,000 queries" in said
+    assert "note: w2a4-a has no gradient graph: only queries can attack it here" in said

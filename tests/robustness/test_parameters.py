@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustness.parameters import AttackParameters, plan
+from robustness.parameters import QUERY_ATTACKS, AttackParameters, plan
 from runtime.errors import InvalidValue
 from tests.toys import FP32, toy_entry, toy_manifest
 
@@ -138,3 +138,16 @@ def test_every_plan_is_within_limits_or_refused_by_name(parameters: AttackParame
     schedule = chosen.schedule
     assert 0 < schedule.eps <= 8 and 0 < schedule.step_size <= 8 and 1 <= schedule.steps <= 1000
     assert 1 <= chosen.restarts <= 20 and 1 <= chosen.budget_ms <= 30_000 and chosen.seed >= 0
+
+
+@pytest.mark.parametrize("attack", QUERY_ATTACKS)
+def test_attacks_that_only_ask_have_queries_for_steps_and_no_step_size_restarts_or_target(attack: str) -> None:
+    chosen = plan(AttackParameters(attack), GREY)
+    assert (chosen.only_asks, chosen.steps, chosen.step_size, chosen.eps) == (True, 5000, None, 0.3)
+    assert plan(AttackParameters(attack, steps=10_000), GREY).steps == 10_000
+    with pytest.raises(InvalidValue, match=r"^steps: expected 1 to 10000, got 10001$"):
+        plan(AttackParameters(attack, steps=10_001), GREY)
+    refused = (AttackParameters(attack, step_size=0.1), AttackParameters(attack, restarts=2))
+    for parameters in (*refused, AttackParameters(attack, target=1)):
+        with pytest.raises(InvalidValue, match=rf"^(step_size|restarts|target): {attack} only asks and has none"):
+            plan(parameters, GREY)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from robustness.parameters import ATTACKS
+from robustness.parameters import GRADIENT_ATTACKS
 from service.home import INDEX, MEDIA_TYPES, POLICY, assets
 from tests.live import Live, problem_of
 from tests.programs import ROOT
@@ -61,7 +61,7 @@ def test_there_is_nothing_else(server: Live, name: str) -> None:
 
 def test_the_page_learns_what_it_may_ask(server: Live) -> None:
     document = server.http.get("/page/start.json").json()
-    assert [attack["name"] for attack in document["attacks"]] == list(ATTACKS)
+    assert [attack["name"] for attack in document["attacks"]] == list(GRADIENT_ATTACKS)
     assert document["mode"] == server.state.settings.mode
     assert document["max_body_bytes"] == server.state.settings.max_body_bytes
     assert document["bundles"] == {

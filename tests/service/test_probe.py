@@ -210,14 +210,21 @@ def test_a_fault_of_the_probe_is_500_and_its_cause_is_in_the_log_alone(
     assert "in serve_probes" in failed["exception"]
 
 
-def test_a_bundle_without_gradient_graphs_is_served_and_not_probed(start: Start, toy_copy: Path) -> None:
+def test_a_bundle_without_gradient_graphs_is_served_and_attacked_by_queries_alone(
+    start: Start, toy_copy: Path, picture: bytes
+) -> None:
     manifest = json.loads((toy_copy / MANIFEST).read_text())
     del manifest["members"][1]["gradient_file"], manifest["members"][1]["gradient_sha256"]
     (toy_copy / MANIFEST).write_text(json.dumps(manifest))
     server = start(bundle_catalog(toy_copy))
     assert server.predict(DOT).status_code == 200
-    response = server.probe(DOT)
+    response = server.probe(picture)
     assert (response.status_code, problem_of(response)["code"]) == (422, "invalid_value")
     assert (
-        "expected one with gradient graphs, got 'toy', which has none for ['w2a4-b']" in problem_of(response)["detail"]
+        "pgd needs a gradient graph of every member, and w2a4-b has none; expected one that only asks: "
+        in (problem_of(response)["detail"])
     )
+    report = probed(server.probe(picture, attack="square", eps="1/2"))
+    assert (report["outcome"], report["confirmed_on_served"], report["gradient_calls"]) == ("broken", True, 0)
+    assert report["threat_model"].startswith("black-box") and "w2a4-b has no gradient graph" in report["warnings"][-1]
+    assert [member["gradient_norm"] is None for member in report["members"]] == [False, True, False]

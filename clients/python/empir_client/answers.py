@@ -84,7 +84,8 @@ class Attack:
     norm: str
     eps: float
     steps: int
-    step_size: float
+    step_size: float | None
+    """None for an attack that only asks, whose steps are its queries."""
     restarts: int
     random_start: bool
     label: int
@@ -126,7 +127,8 @@ class MemberUnderAttack:
     flipped: bool
     margin_before: float | None
     margin_after: float | None
-    gradient_norm: float
+    gradient_norm: float | None
+    """None where the member has no gradient graph."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class BundleMember:
     packed_bytes: int
     macs: int
     gradient_file: str | None = None
-    """None where the member has no gradient graph, and a bundle with it cannot be probed."""
+    """None where the member has no gradient graph; a bundle with it can be attacked by queries alone."""
     clean_accuracy: float | None = None
     engine: str = "onnxruntime"
     """What runs it: `onnxruntime`, `openvino` or `cuda`."""
