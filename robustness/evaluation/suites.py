@@ -117,8 +117,17 @@ def empir_2020(target: Target) -> Iterator[Step]:
         note = "the paper's baseline: this member alone, its own gradient"
         yield replace(plain, attack=f"{PAPER}{kind}", settings=settings, on=member, member=member, note=note)
     note = "not the paper's: what an attacker does who knows the vote"
-    yield Step("pgd-mean_probability", target.settings(100), cascade=False, note=f"{note} (Tramer et al.)")
-    yield Step("apgd-joint_margin", target.settings(40), cascade=False, note=note)
+    for eps in smaller_eps(target):
+        for attack, steps in (("pgd-mean_probability", 100), ("apgd-joint_margin", 40)):
+            settings = Settings(target.norm, eps, steps)
+            label = None if eps == target.eps else f"{attack} at eps {eps:.6g}"
+            yield Step(attack, settings, cascade=False, note=note, label=label)
+
+
+def smaller_eps(target: Target) -> tuple[float, ...]:
+    """The target's eps, and the one that the literature has used since where the paper's is larger."""
+    usual = default_eps(target.norm, target.manifest.input.channels)
+    return (target.eps, usual) if usual < target.eps else (target.eps,)
 
 
 SUITES: dict[str, Suite] = {"adaptive": adaptive, "empir-2020": empir_2020, "autoattack": autoattack}

@@ -211,4 +211,20 @@ def paper_table(findings: Findings) -> Paper | None:
         theirs = paper.figures(plan.manifest.provenance.data_set, network)
         rows.append(PaperRow(what=what, paper=theirs, ours=ours, ours_mean=mean))
     title = "Sen et al. (ICLR 2020) beside ours, accuracy in per cent under the paper's own attacks"
-    return Paper(title=title, columns=[*paper.COLUMNS, "mean"], rows=rows, warnings=list(paper.WARNINGS))
+    warnings = [*paper.WARNINGS, *_at_smaller_eps(findings)]
+    return Paper(title=title, columns=[*paper.COLUMNS, "mean"], rows=rows, warnings=warnings)
+
+
+def _at_smaller_eps(findings: Findings) -> list[str]:
+    """What adaptive attacks leave that were run at an eps below the paper's, in words."""
+    left: dict[float, NDArray[np.bool_]] = {}
+    for number, step in findings.steps("worst case"):
+        if step.on == VOTE and step.settings.eps < findings.plan.eps:
+            right = findings.rows[number].right
+            left[step.settings.eps] = left.get(step.settings.eps, right) & right
+    shares = {eps: Share.of(int(right.sum()), findings.n) for eps, right in left.items()}
+    return [
+        f"At eps {eps:.4f}, which the literature has used since, attacks that know the vote leave {share.share:.1%} of "
+        f"{share.n} images (95% interval {share.low:.1%} to {share.high:.1%})."
+        for eps, share in shares.items()
+    ]

@@ -52,6 +52,11 @@ def test_from_a_bundle_to_a_report(toy_copy: Path, toy: ToyBundle, images: Path)
     assert not (images.parent / "out.work").exists()
     assert report.paper is not None and [row.paper for row in report.paper.rows] == [None, None]
     assert {"clean", "cw", "fgsm", "bim", "pgd"} == set(report.paper.rows[1].ours)
+    smaller = [row for row in report.attacks if row.parameters.get("eps") == 0.3 and row.purpose == "worst case"]
+    assert [row.name for row in smaller] == ["pgd-mean_probability at eps 0.3", "apgd-joint_margin at eps 0.3"]
+    left = min(row.accuracy.count for row in smaller if row.accuracy is not None)
+    sentence = report.paper.warnings[-1]
+    assert left >= report.robust.count and sentence.startswith("At eps 0.3000") and f"leave {left / N:.1%}" in sentence
     counts = [image.outcome for image in report.per_image]
     assert report.robust.count == counts.count("not_broken") and report.robust.n == N
     with np.load(out / ADVERSARIAL) as saved:
