@@ -201,10 +201,11 @@ def _intention(recipe: Recipe, request: Request) -> str:
     spec, members = recipe.input, ", ".join(member.name for member in recipe.members)
     network = recipe.name.rpartition("-")[2]
     side = f"{spec.height} x {spec.width} pixels" + " in grey" * (spec.channels == 1)
+    epochs = f"{recipe.training.epochs} epoch{'s' * (recipe.training.epochs > 1)}"
     against = "" if recipe.training.robust_eps is None else f", against attacks of {request.eps or ROBUST_EPS} (Linf)"
     return (
         f"Images of {side}, {network} networks: {members}; "
-        f"{recipe.training.epochs} epochs each{against}. Ctrl-C stops; the same command goes on."
+        f"{epochs} each{against}. Ctrl-C stops; the same command goes on."
     )
 
 

@@ -18,7 +18,7 @@ export function sentence(found, unit) {
 export function showOutcome(found, unit, extra) {
   const broken = found.outcome === "broken", quiet = (text) => h("p", { className: "quiet" }, text);
   const labels = [found.clean.label, ...(broken ? [found.adversarial?.label ?? "none"] : [])];
-  const turn = labels.flatMap((label, index) => [index && h("span", {}, "→"), big(h("output"), label)]);
+  const turn = labels.flatMap((label, index) => [index && h("span", {}, "→"), big(h("output"), label, ...labels)]);
   const section = h("section", { id: "outcome", className: broken ? "broken" : "held" },
     h("h2", { id: "outcome-title" }, sentence(found, unit)),
     extra && quiet(extra),

@@ -29,10 +29,11 @@ export function showNoVerdict(bundle) {
   $("note").replaceChildren();
 }
 
-/** A label as large as its longest word allows. */
-export function big(element, label) {
+/** A label as large as its longest word allows, and that of `others` beside it. */
+export function big(element, label, ...others) {
+  const letters = [label, ...others].flatMap((each) => [each.length / 3, ...each.split(/[\s-]/).map((word) => word.length)]);
   element.textContent = label;
-  element.style.setProperty("--letters", Math.max(label.length / 3, ...label.split(/[\s-]/).map((word) => word.length)));
+  element.style.setProperty("--letters", Math.max(...letters));
   return element;
 }
 

@@ -19,7 +19,7 @@ export const count = (number) => number.toLocaleString("en");
 export const plain = (number) => String(Number(number.toPrecision(3)));
 
 /** eps as the field writes it: in 255ths for colour and linf. */
-export const epsText = (eps, in255ths) => (in255ths ? `${Number((255 * eps).toFixed(2))}/255` : plain(eps));
+export const epsText = (eps, in255ths) => (in255ths && eps ? `${Number((255 * eps).toFixed(2))}/255` : plain(eps));
 
 /** The number that somebody wrote, `0.03` or `8/255`; NaN for anything else. */
 export function parseEps(text) {

@@ -212,3 +212,17 @@ def test_a_large_photo_fits_a_phone(both: Live, window: Window) -> None:
     expect(page.locator("#label")).not_to_be_empty()
     assert page.locator("#shown").evaluate("(image) => getComputedStyle(image).objectFit") == "contain"
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+LINES = """(label) => import("/page/verdict.js").then(({ big }) => {
+  const shown = big(document.getElementById("label"), label), { height } = shown.getBoundingClientRect();
+  return Math.round(height / parseFloat(getComputedStyle(shown).lineHeight));
+})"""
+
+
+@pytest.mark.parametrize("width", [360, 1080, 1280])
+def test_no_word_of_a_label_is_broken(both: Live, window: Window, width: int) -> None:
+    page = window(both, viewport={"width": width, "height": 800}).page
+    for label in ("7", "dog", "truck", "automobile", "English springer", "supercalifragilistic"):
+        assert page.evaluate(LINES, label) <= len(label.split()), label
+        assert page.locator("#reading").evaluate("(reading) => reading.offsetHeight") == 160, label
