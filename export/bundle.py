@@ -17,8 +17,9 @@ from export.graphs.graph import OPSET
 from export.graphs.integer_graph import member_graph
 from export.graphs.parity import Parity, all_parities
 from export.measured.measure import measured
+from export.training.accuracy import fit_temperature, logits_of
 from export.training.recipe import Recipe
-from export.training.train import Trained, fit_temperature, logits_of
+from export.training.train import Trained
 from models.precision import Precision
 from runtime.bundle import Bundle, load_bundle
 from runtime.ensemble import Ensemble

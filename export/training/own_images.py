@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from torch import nn
@@ -156,18 +156,7 @@ def _training(epochs: int, images: int, eps: float | None) -> Training:
 
 
 def _fine_tuning(epochs: int, images: int, eps: float | None) -> Training:
-    return Training(
-        epochs=epochs,
-        batch_size=batch_size(images),
-        learning_rate=3e-4,
-        objective=_objective(eps),
-        optimizer="adamw",
-        weight_decay=5e-4,
-        augmentation="crop_and_flip",
-        robust_eps=eps,
-        robust_steps=10,
-        robust_images=200,
-    )
+    return replace(_training(epochs, images, eps), learning_rate=3e-4, optimizer="adamw", schedule="cosine")
 
 
 def _objective(eps: float | None) -> Objective:

@@ -22,8 +22,9 @@ from export.bundle import write_bundle
 from export.bundle_folder import refuse_to_overwrite
 from export.data.examples import DataSet
 from export.graphs.parity import ParityError
+from export.training.accuracy import fit_temperature, logits_of
 from export.training.recipe import Recipe
-from export.training.train import Trained, fit_temperature, logits_of
+from export.training.train import Trained
 from runtime.bundle import MANIFEST, load_bundle
 from runtime.ensemble import Ensemble
 from runtime.errors import BundleError

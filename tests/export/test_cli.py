@@ -17,6 +17,7 @@ from onnx import numpy_helper
 from export import cli
 from export.data.examples import DataError
 from export.training import train
+from export.training.accuracy import accuracy
 from export.training.recipe import Recipe
 from export.training.recipes import RECIPES
 from runtime.bundle import load_bundle
@@ -147,7 +148,6 @@ def test_after_an_interruption_the_same_command_goes_on(
     empir: Invoke, recipes: dict[str, Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     epochs = iter(range(10))
-    accuracy = train.accuracy
 
     def interrupt(network: torch.nn.Module, split: object) -> float:
         if next(epochs) == 4:  # the second one of the second member

@@ -8,15 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from export.data.examples import DataSet, Split
+from export.data.examples import DataSet
+from export.training.accuracy import accuracy
 from export.training.checkpoint import TrainingError
 from export.training.objectives import Fgsm
 from export.training.recipe import MemberRecipe, Recipe
-from export.training.train import Progress, Trained, accuracy, fit_temperature, logits_of, train_member
+from export.training.train import Progress, Trained, train_member
 from models.dorefa import QuantConv2d
 from models.integer import QuantizeInput
 from models.precision import Precision
@@ -177,43 +176,3 @@ def test_the_learning_rate_follows_a_cosine_to_0_over_all_epochs(
     train(toy_recipe, toy_data, tmp_path / "fp32.pt")
     progress = np.arange(EPOCHS * BATCHES) / (EPOCHS * BATCHES)
     np.testing.assert_allclose(rates, 0.01 * (1 + np.cos(np.pi * progress)) / 2, rtol=1e-4, atol=1e-8)
-
-
-def test_accuracy_and_logits_cover_every_image_of_a_split() -> None:
-    class First(nn.Module):
-        """The first pixel's value as its class."""
-
-        def forward(self, images: Tensor) -> Tensor:
-            return nn.functional.one_hot((images[:, 0, 0, 0] * 255).round().long(), 4).float()
-
-    classes = np.arange(1003) % 4
-    split = Split(classes.astype(np.uint8).reshape(-1, 1, 1, 1), np.where(np.arange(1003) < 1000, classes, 9))
-    assert logits_of(First(), split).shape == (1003, 4)
-    assert accuracy(First(), split) == pytest.approx(1000 / 1003)
-
-
-def cross_entropy(logits: Tensor, classes: Tensor, temperature: float) -> float:
-    """In float64 NumPy."""
-    scaled = logits.numpy().astype(np.float64) / temperature
-    scaled -= scaled.max(axis=1, keepdims=True)
-    rows = np.arange(len(scaled))
-    return float((np.log(np.exp(scaled).sum(axis=1)) - scaled[rows, classes.numpy()]).mean())
-
-
-@settings(max_examples=25)
-@given(seed=st.integers(0, 2**32 - 1), spread=st.floats(0.05, 50))
-def test_no_temperature_fits_better_than_the_one_chosen(seed: int, spread: float) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    logits = torch.randn(60, 4, generator=generator) * spread
-    classes = torch.where(torch.rand(60, generator=generator) < 0.7, logits.argmax(1), 0)
-    chosen = cross_entropy(logits, classes, fit_temperature(logits, classes))
-    others = [cross_entropy(logits, classes, 10**exponent) for exponent in np.linspace(-2, 2, 101)]
-    assert chosen <= min(others) + 1e-4 * max(1, min(others))
-
-
-@pytest.mark.parametrize("temperature", [0.1, 1.0, 5.0])
-def test_the_temperature_of_logits_that_are_off_by_one_is_found(temperature: float) -> None:
-    generator = torch.Generator().manual_seed(0)
-    calibrated = torch.randn(20_000, 4, generator=generator) * 2
-    classes = torch.multinomial(calibrated.softmax(dim=1), 1, generator=generator)[:, 0]
-    assert fit_temperature(calibrated * temperature, classes) == pytest.approx(temperature, rel=0.05)

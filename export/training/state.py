@@ -1,0 +1,144 @@
+"""The state of a training: network, moving average, optimizer, best epoch; all that a checkpoint holds."""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from export.training.checkpoint import TrainingError, load_checkpoint, save_checkpoint
+from export.training.recipe import Training
+from models.precision import Precision
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One network to train: a member, its twin to start from, or its teacher."""
+
+    name: str
+    precision: Precision
+    seed: int
+    training: Training
+    path: Path
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished stage: the network with its best weights."""
+
+    network: nn.Sequential
+    accuracy: float
+    seconds: float
+
+
+class TrainingState:
+    """A stage under way: everything that a checkpoint holds."""
+
+    def __init__(self, stage: Stage, source: str, network: nn.Sequential) -> None:
+        training = stage.training
+        self.name, self.training, self._path = stage.name, training, stage.path
+        self._identity = f"{source} {stage.precision} seed={stage.seed} {training}"
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._half = self.device.type == "cuda" and stage.precision.is_float  # integer levels need float32
+        self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.kept = copy.deepcopy(network) if training.averaging else network
+        self._optimizer = _optimizer(training, [p for p in network.parameters() if p.requires_grad])
+        self.epoch, self._steps, self._seconds = 0, 0, 0.0
+        self._best, self._accuracy = -1.0, 0.0
+        self._best_weights = _copied(self.kept)
+        saved = load_checkpoint(stage.path, self._identity)
+        if saved is not None:
+            self.network.load_state_dict(saved["network"])
+            self.kept.load_state_dict(saved["kept"])
+            self._optimizer.load_state_dict(saved["optimizer"])
+            self.epoch, self._steps, self._seconds = saved["epoch"], saved["steps"], saved["seconds"]
+            self._best, self._accuracy, self._best_weights = saved["best"], saved["accuracy"], saved["best_weights"]
+
+    def step(self, images: Tensor, classes: Tensor, index: int, batches: int, teacher: nn.Module | None) -> float:
+        """One step of the optimizer on a batch of levels uint8 [B, C, H, W]."""
+        epoch = self.epoch + index / batches
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(self.training, epoch)
+        pixels = (images.to(self.device).float() / 255).to(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
+            loss = self.training.objective(self.network, pixels, classes.to(self.device), epoch, teacher)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"member {self.name}: the loss became {loss.item()} in epoch {self.epoch + 1} of "
+                f"{self.training.epochs}, batch {index + 1}; "
+                "the checkpoint of the epoch before it, if there is one, stays"
+            )
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        self._steps += 1
+        if self.training.averaging:
+            self._average()
+        return loss.item()
+
+    def _average(self) -> None:
+        """One step of the moving average; its decay grows to the recipe's, so that it forgets the random start."""
+        share = 1 - min(self.training.averaging, self._steps / (self._steps + 20))
+        with torch.no_grad():
+            for mean, now in zip(self.kept.state_dict().values(), self.network.state_dict().values(), strict=True):
+                if mean.is_floating_point():
+                    mean.lerp_(now, share)
+                else:
+                    mean.copy_(now)
+
+    def finish_epoch(self, figure: float, value: float, seconds: float) -> None:
+        """Write the checkpoint; `figure` decides which epoch is the best, `value` is its clean accuracy."""
+        self.epoch += 1
+        self._seconds += seconds
+        if figure > self._best:
+            self._best, self._accuracy, self._best_weights = figure, value, _copied(self.kept)
+        save_checkpoint(
+            self._path,
+            self._identity,
+            {
+                "network": self.network.state_dict(),
+                "kept": self.kept.state_dict(),
+                "optimizer": self._optimizer.state_dict(),
+                "epoch": self.epoch,
+                "steps": self._steps,
+                "seconds": self._seconds,
+                "best": self._best,
+                "accuracy": self._accuracy,
+                "best_weights": self._best_weights,
+            },
+        )
+
+    def best(self) -> Done:
+        """What is kept of the stage."""
+        self.kept.load_state_dict(self._best_weights)
+        network = self.kept.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        return Done(network.eval(), self._accuracy, self._seconds)
+
+
+def learning_rate(training: Training, epoch: float) -> float:
+    """By cosines: from the rate to 0, or, `one_cycle`, up to it over the first three tenths and down to 0 after."""
+    done = epoch / training.epochs
+    rise = 0.3 if training.schedule == "one_cycle" else 0.0
+    if done < rise:
+        return training.learning_rate * (0.04 + 0.96 * 0.5 * (1 - _cosine(done / rise)))
+    return training.learning_rate * 0.5 * (1 + _cosine((done - rise) / (1 - rise)))
+
+
+def _cosine(share: float) -> float:
+    return torch.cos(torch.tensor(torch.pi * share)).item()
+
+
+def _optimizer(training: Training, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    rate, decay = training.learning_rate, training.weight_decay
+    match training.optimizer:
+        case "sgd":
+            return torch.optim.SGD(parameters, rate, momentum=0.9, nesterov=True, weight_decay=decay)
+        case "adamw":
+            return torch.optim.AdamW(parameters, rate, weight_decay=decay)
+        case "adam":
+            return torch.optim.Adam(parameters, rate, weight_decay=decay)
+
+
+def _copied(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
