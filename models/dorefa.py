@@ -3,6 +3,8 @@
 They compute on integer levels like the layers of integer.py, which `frozen` gives; gradients are straight-through.
 """
 
+from typing import NotRequired, TypedDict, Unpack
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -27,25 +29,26 @@ MOST_SATURATED = 1e-3
 """Share of sums that may lie beyond 8 bits before QuantConvAvgPool2d doubles its unit."""
 
 
+class Bits(TypedDict):
+    """Of the weights, and of the levels that come in and go out (None: floats); `rounding` in training."""
+
+    weight_bits: int
+    in_bits: int
+    out_bits: int | None
+    rounding: NotRequired[Rounding]
+
+
 class _Quantized(nn.Module):
     """Weights with their quantizer, and what follows the sums: batch norm, then levels or floats."""
 
-    def __init__(
-        self,
-        weight: Tensor,
-        *,
-        weight_bits: int,
-        in_bits: int,
-        out_bits: int | None,
-        batch_norm: bool = False,
-        rounding: Rounding = "nearest",
-    ) -> None:
+    def __init__(self, weight: Tensor, *, batch_norm: bool, **bits: Unpack[Bits]) -> None:
         super().__init__()
         self.weight = nn.Parameter(weight)
         nn.init.xavier_uniform_(self.weight)
         norm = nn.BatchNorm2d if weight.dim() == 4 else nn.BatchNorm1d
         self.norm: BatchNorm | None = norm(weight.shape[0]) if batch_norm else None
-        self.weight_bits, self.in_bits, self.out_bits, self.rounding = weight_bits, in_bits, out_bits, rounding
+        self.weight_bits, self.in_bits, self.out_bits = bits["weight_bits"], bits["in_bits"], bits["out_bits"]
+        self.rounding = bits.get("rounding", "nearest")
 
     def _levels_and_unit(self, rounding: Rounding) -> tuple[Tensor, Tensor]:
         """Weight levels, and what a unit of the sums is worth, float64 [] or [O]."""
@@ -94,20 +97,10 @@ class QuantConv2d(_Quantized):
         stride: int = 1,
         padding: int = 0,
         groups: int = 1,
-        weight_bits: int,
-        in_bits: int,
-        out_bits: int | None,
         batch_norm: bool = False,
-        rounding: Rounding = "nearest",
+        **bits: Unpack[Bits],
     ) -> None:
-        super().__init__(
-            torch.empty(filters, channels // groups, kernel, kernel),
-            weight_bits=weight_bits,
-            in_bits=in_bits,
-            out_bits=out_bits,
-            batch_norm=batch_norm,
-            rounding=rounding,
-        )
+        super().__init__(torch.empty(filters, channels // groups, kernel, kernel), batch_norm=batch_norm, **bits)
         self.stride, self.padding, self.groups = stride, padding, groups
 
     def forward(self, levels: Tensor) -> Tensor:
@@ -174,21 +167,9 @@ class QuantConvAvgPool2d(QuantConv2d):
         padding: int,
         pool: int,
         pool_stride: int,
-        weight_bits: int,
-        in_bits: int,
-        out_bits: int | None,
-        rounding: Rounding = "nearest",
+        **bits: Unpack[Bits],
     ) -> None:
-        super().__init__(
-            channels,
-            filters,
-            kernel,
-            padding=padding,
-            weight_bits=weight_bits,
-            in_bits=in_bits,
-            out_bits=out_bits,
-            rounding=rounding,
-        )
+        super().__init__(channels, filters, kernel, padding=padding, **bits)
         self.pool, self.pool_stride = pool, pool_stride
         self.register_buffer("shift", torch.zeros(()))
 
@@ -219,25 +200,8 @@ class QuantConvAvgPool2d(QuantConv2d):
 class QuantLinear(_Quantized):
     """IntegerLinear in training, [N, I] levels to [N, O]; see QuantConv2d."""
 
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        *,
-        weight_bits: int,
-        in_bits: int,
-        out_bits: int | None,
-        batch_norm: bool = False,
-        rounding: Rounding = "nearest",
-    ) -> None:
-        super().__init__(
-            torch.empty(outputs, inputs),
-            weight_bits=weight_bits,
-            in_bits=in_bits,
-            out_bits=out_bits,
-            batch_norm=batch_norm,
-            rounding=rounding,
-        )
+    def __init__(self, inputs: int, outputs: int, *, batch_norm: bool = False, **bits: Unpack[Bits]) -> None:
+        super().__init__(torch.empty(outputs, inputs), batch_norm=batch_norm, **bits)
 
     def forward(self, levels: Tensor) -> Tensor:
         weight, unit = self._levels_and_unit(self._now)

@@ -5,6 +5,8 @@ parameters by their logarithm, so that steps are relative and a scale stays abov
 straight-through rounding: d(s round(x / s)) / ds is round(x / s) - x / s inside the range and the top level beyond it.
 """
 
+from typing import TypedDict, Unpack
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -35,27 +37,30 @@ def symmetric_top(bits: int) -> int:
     return max(1, (1 << (bits - 1)) - 1)
 
 
+class Levels(TypedDict):
+    """The levels of a layer's weights, and those that come in and go out.
+
+    `out`: the scale of those that go out and how many of them are worth one unit of it; None for floats.
+    """
+
+    weight_bits: int
+    in_bits: int
+    in_scale: Scale
+    out: tuple[Scale, float] | None
+    output: Output
+
+
 class _Learned(nn.Module):
     """Weights and bias of a float layer, their scales, and the scales of the levels that come in and go out."""
 
-    def __init__(
-        self,
-        weight: Tensor,
-        bias: Tensor | None,
-        *,
-        weight_bits: int,
-        in_bits: int,
-        in_scale: Scale,
-        out: tuple[Scale, float] | None,
-        output: Output,
-    ) -> None:
-        """`out`: the scale of the levels that go out and how many of them are worth one unit of it; None for floats."""
+    def __init__(self, layer: nn.Conv2d | nn.Linear, **levels: Unpack[Levels]) -> None:
         super().__init__()
+        weight, bias, out = layer.weight, layer.bias, levels["out"]
         self.weight = nn.Parameter(weight.detach().clone())
         self.bias = nn.Parameter(torch.zeros(len(weight)) if bias is None else bias.detach().clone())
-        self.weight_bits, self.in_bits, self.output = weight_bits, in_bits, output
-        self.log_weight_scale = nn.Parameter(best_scales(self.weight.detach(), weight_bits).log())
-        self.in_scale = in_scale
+        self.weight_bits, self.in_bits, self.output = levels["weight_bits"], levels["in_bits"], levels["output"]
+        self.log_weight_scale = nn.Parameter(best_scales(self.weight.detach(), self.weight_bits).log())
+        self.in_scale = levels["in_scale"]
         self.out_scale = None if out is None else out[0]
         self._per_unit = 1.0 if out is None else out[1]
 
@@ -74,19 +79,8 @@ class _Learned(nn.Module):
 class LearnedConv2d(_Learned):
     """IntegerConv2d in training, made from a float convolution; see _Learned."""
 
-    def __init__(
-        self,
-        conv: nn.Conv2d,
-        *,
-        weight_bits: int,
-        in_bits: int,
-        in_scale: Scale,
-        out: tuple[Scale, float] | None,
-        output: Output,
-    ) -> None:
-        super().__init__(
-            conv.weight, conv.bias, weight_bits=weight_bits, in_bits=in_bits, in_scale=in_scale, out=out, output=output
-        )
+    def __init__(self, conv: nn.Conv2d, **levels: Unpack[Levels]) -> None:
+        super().__init__(conv, **levels)
         self.stride, self.padding, self.groups = conv.stride[0], int(conv.padding[0]), conv.groups
 
     def forward(self, levels: Tensor) -> Tensor:
@@ -114,26 +108,6 @@ class LearnedConv2d(_Learned):
 
 class LearnedLinear(_Learned):
     """IntegerLinear in training, made from a float linear layer; see _Learned."""
-
-    def __init__(
-        self,
-        linear: nn.Linear,
-        *,
-        weight_bits: int,
-        in_bits: int,
-        in_scale: Scale,
-        out: tuple[Scale, float] | None,
-        output: Output,
-    ) -> None:
-        super().__init__(
-            linear.weight,
-            linear.bias,
-            weight_bits=weight_bits,
-            in_bits=in_bits,
-            in_scale=in_scale,
-            out=out,
-            output=output,
-        )
 
     def forward(self, levels: Tensor) -> Tensor:
         weight, bias, multiplier = self._parts()

@@ -14,6 +14,7 @@ from models.learned import (
     LearnedDequantize,
     LearnedLinear,
     LearnedResidual,
+    Levels,
     Scale,
     best_activation_scale,
 )
@@ -112,14 +113,11 @@ class _Quantizer:
     def _quantized(
         self, layer: nn.Module, weight_bits: int, out: tuple[Scale, float] | None, output: Output
     ) -> LearnedConv2d | LearnedLinear:
+        levels = Levels(weight_bits=weight_bits, in_bits=self.bits, in_scale=self.scale, out=out, output=output)
         if isinstance(layer, nn.Conv2d):
-            return LearnedConv2d(
-                layer, weight_bits=weight_bits, in_bits=self.bits, in_scale=self.scale, out=out, output=output
-            )
+            return LearnedConv2d(layer, **levels)
         assert isinstance(layer, nn.Linear)
-        return LearnedLinear(
-            layer, weight_bits=weight_bits, in_bits=self.bits, in_scale=self.scale, out=out, output=output
-        )
+        return LearnedLinear(layer, **levels)
 
 
 def branch_unit(bits: int) -> int:
