@@ -120,12 +120,24 @@ def _refuse_what_needs_gradients(attack: AttackName, parameters: AttackParameter
             raise InvalidValue(f"{name}: {attack} only asks and has none; leave it out, or choose pgd as the attack")
 
 
+def blind_warning(blind: Sequence[str]) -> str:
+    """What every report says of members without gradient graphs."""
+    return (
+        f"{_have(blind)} no gradient graph: only queries can attack here ({' or '.join(QUERY_ATTACKS)}); "
+        "whoever has the weights has gradients too"
+    )
+
+
+def _have(names: Sequence[str]) -> str:
+    return f"{', '.join(names)} {'has' if len(names) == 1 else 'have'}"
+
+
 def require_gradients(attack: AttackName, blind: Sequence[str]) -> None:
     """Raises InvalidValue, saying what works, if the attack needs gradient graphs and the members `blind` have none."""
     if blind and attack not in QUERY_ATTACKS:
         raise InvalidValue(
-            f"attack: {attack} needs a gradient graph of every member, and {', '.join(blind)} has none; expected one "
-            f"that only asks: {' or '.join(QUERY_ATTACKS)}"
+            f"attack: {attack} needs a gradient graph of every member, and {_have(blind)} none; expected one that only "
+            f"asks: {' or '.join(QUERY_ATTACKS)}"
         )
 
 

@@ -2,7 +2,6 @@
 
 import base64
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,7 +14,7 @@ from robustness.losses.coalitions import coalitions
 from robustness.losses.goals import ANY_OTHER, Goals, as_asked, every_class
 from robustness.losses.over_members import Loss, joint_margin, mean_probability
 from robustness.norms import NORMS
-from robustness.parameters import QUERY_ATTACKS, AttackParameters, Plan, plan, require_gradients
+from robustness.parameters import AttackParameters, Plan, blind_warning, plan, require_gradients
 from robustness.probe_report import (
     THREAT_MODELS,
     Attack,
@@ -62,14 +61,6 @@ def probe(victim: Victim, manifest: Manifest, image: Array, parameters: AttackPa
 def halving_steps(steps: int) -> list[int]:
     """The steps of an attack at which half of its trajectories stop; none for a short attack."""
     return [steps // 5, 2 * steps // 5] if steps >= FEWEST_TO_HALVE else []
-
-
-def blind_warning(blind: Sequence[str]) -> str:
-    """What every report says of members without gradient graphs."""
-    return (
-        f"{', '.join(blind)} has no gradient graph: only queries can attack it here ({' or '.join(QUERY_ATTACKS)}); "
-        "whoever has the weights has gradients too"
-    )
 
 
 @dataclass

@@ -7,6 +7,7 @@ squeeze-and-excite.
 
 import importlib
 import importlib.util
+import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,6 +81,7 @@ def efficientnet_lite0() -> nn.Module:
 
 def write_onnx(network: nn.Module, path: Path) -> None:
     """Export a network of 3 x 224 x 224 images with a free batch axis."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision is not there
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's, about its own deprecations
         program = torch.onnx.export(

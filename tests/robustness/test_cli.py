@@ -131,4 +131,4 @@ def test_a_bundle_without_gradient_graphs_is_attacked_by_queries_alone(toy_copy:
     assert result.exit_code == 0 and "the vote is broken" in result.stdout
     said = " ".join(result.stdout.split())
     assert "square, linf eps 0.4, up to 5,000 queries" in said
-    assert "note: w2a4-a has no gradient graph: only queries can attack it here" in said
+    assert "note: w2a4-a has no gradient graph: only queries can attack here" in said

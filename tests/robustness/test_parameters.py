@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustness.parameters import QUERY_ATTACKS, AttackParameters, plan
+from robustness.parameters import ATTACKS, QUERY_ATTACKS, AttackParameters, plan, require_gradients
 from runtime.errors import InvalidValue
 from tests.toys import FP32, toy_entry, toy_manifest
 
@@ -138,6 +138,19 @@ def test_every_plan_is_within_limits_or_refused_by_name(parameters: AttackParame
     schedule = chosen.schedule
     assert 0 < schedule.eps <= 8 and 0 < schedule.step_size <= 8 and 1 <= schedule.steps <= 1000
     assert 1 <= chosen.restarts <= 20 and 1 <= chosen.budget_ms <= 30_000 and chosen.seed >= 0
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_what_blind_members_refuse(attack: str) -> None:
+    chosen = plan(AttackParameters(attack), GREY).attack
+    require_gradients(chosen, [])
+    if attack in QUERY_ATTACKS:
+        require_gradients(chosen, ["a", "b"])
+        return
+    with pytest.raises(
+        InvalidValue, match=rf"^attack: {attack} needs .*, and a, b have none; .*: square or hopskipjump$"
+    ):
+        require_gradients(chosen, ["a", "b"])
 
 
 @pytest.mark.parametrize("attack", QUERY_ATTACKS)

@@ -25,7 +25,7 @@ GREY = np.full((1, 1, 8, 8), 0.5, np.float32)
 DARKER = np.full((1, 1, 8, 8), 100 / 255, np.float32)
 ROUNDED = "rounded to 8 bits, as in the PNG, the adversarial image no longer does it"
 ONE_BLIND = (
-    "w2a4-b has no gradient graph: only queries can attack it here (square or hopskipjump); "
+    "w2a4-b has no gradient graph: only queries can attack here (square or hopskipjump); "
     "whoever has the weights has gradients too"
 )
 
