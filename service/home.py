@@ -2,30 +2,40 @@
 
 import gzip
 import hashlib
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from robustness.attacks.gradient import KINDS
+from robustness.attacks.gradient import DEFAULT_STEPS, KINDS
 from robustness.norms import NORMS, NormName
-from robustness.parameters import GRADIENT_ATTACKS, default_eps
+from robustness.parameters import (
+    ATTACKS,
+    DEFAULT_QUERIES,
+    MOST_QUERIES,
+    MOST_STEPS,
+    QUERY_ATTACKS,
+    AttackName,
+    default_eps,
+)
 from runtime.manifest import Manifest
 from service.catalog import Served
 from service.state import State
 
 router = APIRouter(include_in_schema=False)
 INDEX = "index.html"
-# A report's pictures come within it: the page fetches them from data: URLs, which ask nobody.
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self' data:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 HEADERS = {
@@ -41,8 +51,9 @@ MEDIA_TYPES = {
     "png": "image/png",
     "svg": "image/svg+xml",
 }
-CLAIM = ("suite", "norm", "eps", "seed", "trustworthy", "clean", "robust")
-"""What the page quotes of a report: its worst case, and all that such a figure needs beside it."""
+CLAIM = ("suite", "norm", "eps", "seed", "trustworthy", "clean", "robust", "curve")
+"""Of a report, what the page quotes: its worst case, all that such a figure needs beside it, and its curve."""
+MOST_SAMPLES = 10
 
 
 @dataclass(frozen=True)
@@ -69,18 +80,27 @@ async def home(request: Request) -> Response:
 
 @router.get("/page/start.json")
 async def start(request: Request) -> Response:
-    """Attacks, limits and samples of this server; for each bundle its range of eps and its report's worst case."""
+    """Mode and limit of this server; for each bundle what it can be attacked with, its report's claim, and samples."""
     state: State = request.app.state.empir
     document = {
-        "attacks": [{"name": name, "one_step": KINDS[name].one_step} for name in GRADIENT_ATTACKS],
         "mode": state.settings.mode,
         "max_body_bytes": state.settings.max_body_bytes,
-        "samples": sorted(name for name in assets() if name.startswith("samples/")),
         "bundles": {served.manifest.name: _facts(served) for served in state.catalog},
     }
     return Response(
         orjson.dumps(document), headers={**HEADERS, "Cache-Control": "no-store"}, media_type="application/json"
     )
+
+
+@router.get("/page/gallery/{bundle}/{index}.png")
+async def picture(request: Request, bundle: str, index: int) -> Response:
+    """A picture of a bundle's report, as it was before the attack. Raises HTTPException 404 where there is none."""
+    state: State = request.app.state.empir
+    pictures = _gallery(state.catalog.get(bundle))
+    if not 0 <= index < len(pictures):
+        raise HTTPException(404, f"page: {bundle} has {len(pictures)} pictures, there is no number {index}")
+    headers = {**HEADERS, "Cache-Control": "no-cache"}
+    return Response(b64decode(pictures[index]["original"]), headers=headers, media_type="image/png")
 
 
 @router.api_route("/page/{name:path}", methods=["GET", "HEAD"])
@@ -122,9 +142,22 @@ def _facts(served: Served) -> dict[str, Any]:
     manifest = served.manifest
     return {
         "eps": {norm: _eps(norm, manifest) for norm in NORMS},
-        "attackable": all(member.gradient_file is not None for member in manifest.members),
-        "claim": None if served.report is None else _claim(served.report.document),
+        "attacks": [{"name": name, "steps": _steps(name)} for name in _attacks(manifest)],
+        "claim": None if served.report is None else {key: _report(served.report.document)[key] for key in CLAIM},
+        "samples": _samples(served),
     }
+
+
+def _attacks(manifest: Manifest) -> tuple[AttackName, ...]:
+    """Those that the probe takes: without gradient graphs, the ones that only ask."""
+    return ATTACKS if all(member.gradient_file is not None for member in manifest.members) else QUERY_ATTACKS
+
+
+def _steps(name: AttackName) -> dict[str, Any] | None:
+    """What the field for steps is called, and takes; None for an attack of one step."""
+    if name in QUERY_ATTACKS:
+        return {"called": "Queries", "default": DEFAULT_QUERIES, "largest": MOST_QUERIES}
+    return None if KINDS[name].one_step else {"called": "Steps", "default": DEFAULT_STEPS, "largest": MOST_STEPS}
 
 
 def _eps(norm: NormName, manifest: Manifest) -> dict[str, float]:
@@ -135,7 +168,23 @@ def _eps(norm: NormName, manifest: Manifest) -> dict[str, float]:
     }
 
 
+def _samples(served: Served) -> list[dict[str, str]]:
+    """Digits for a bundle that reads digits; for another, pictures of its report if it has one."""
+    name = served.manifest.name
+    if served.manifest.input.resize == "digit":
+        digits = sorted(path for path in assets() if path.startswith("samples/"))
+        return [{"name": PurePosixPath(path).stem, "url": f"page/{path}"} for path in digits]
+    pictures = enumerate(_gallery(served))
+    return [{"name": each["label"], "url": f"page/gallery/{quote(name)}/{index}.png"} for index, each in pictures]
+
+
+def _gallery(served: Served) -> list[dict[str, Any]]:
+    gallery: list[dict[str, Any]] = [] if served.report is None else _report(served.report.document)["gallery"]
+    return gallery[:MOST_SAMPLES]
+
+
 @lru_cache(maxsize=64)
-def _claim(document: bytes) -> dict[str, Any]:
+def _report(document: bytes) -> dict[str, Any]:
+    """Of a report, what the page shows."""
     report = orjson.loads(document)
-    return {key: report[key] for key in CLAIM}
+    return {key: report[key] for key in (*CLAIM, "gallery")}

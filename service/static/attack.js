@@ -7,13 +7,11 @@ import { probe } from "./server.js";
 import { epsText, parseEps } from "./words.js";
 
 const MOST_MARKS = 60, MOST_SEARCHES = 10, CLOSE = 0.03, LONG_S = 4;
-const BLIND = "This bundle has no gradient graphs: only queries can attack it, which this page does not do. empir probe --attack square does.";
 
 /** The panel. `host` gives `picture()`, and takes `failed(trouble, again)` and `worked()`. */
 export class Attack {
   #host;
   #facts;
-  #report;
   #bundle;
   #running = null;
   #trail = [];
@@ -35,22 +33,14 @@ export class Attack {
     $("kind").onchange = () => this.#kind();
   }
 
-  /** The server's attacks, unless they are here already. */
-  offer(attacks) {
-    if ($("kind").length) return;
-    const option = ({ name, one_step: oneStep }) => h("option", { selected: name === "pgd", oneStep }, name);
-    $("kind").append(...attacks.map(option));
-    this.#kind();
-  }
-
-  /** Another bundle: its range of eps, and its curve as soon as `report` is there. */
-  adapt(bundle, facts, report) {
+  /** Another bundle: its attacks, its range of eps, and its curve. */
+  adapt(bundle, facts) {
     const other = this.#bundle?.name !== bundle.name;
     this.#bundle = bundle;
     this.#facts = facts;
-    this.#report = report;
     $("form").inert = false;
     if (other) {
+      this.#offer();
       this.#scale();
       this.forget();
     } else this.#draw();
@@ -72,9 +62,16 @@ export class Attack {
   }
 
   refresh() {
-    const idle = !this.#running && this.#host.picture() && this.#facts?.attackable;
+    const idle = !this.#running && this.#host.picture() && this.#facts;
     for (const id of ["go", "search"]) $(id).ariaDisabled = String(!idle);
     $("cancel").hidden = !this.#running;
+  }
+
+  #offer() {
+    const chosen = $("kind").value || "pgd";
+    const option = ({ name, steps }) => h("option", { selected: name === chosen, steps }, name);
+    $("kind").replaceChildren(...this.#facts.attacks.map(option));
+    this.#kind();
   }
 
   get #unit() {
@@ -111,19 +108,23 @@ export class Attack {
 
   #kind() {
     this.cancel("Cancelled."); // a search keeps to one attack
-    $("steps").disabled = $("kind").selectedOptions[0].oneStep;
+    const { steps } = $("kind").selectedOptions[0];
+    $("steps").disabled = !steps;
+    if (!steps || $("steps").max === String(steps.largest)) return;
+    $("effort").textContent = steps.called;
+    Object.assign($("steps"), { value: steps.default, max: steps.largest });
   }
 
   #draw() {
     if (!this.#facts) return;
-    const report = this.#report, unit = this.#unit, eps = this.#eps, wrong = $("eps-text").validationMessage;
-    const curve = report?.norm === $("norm").value ? report.curve : null;
+    const { claim } = this.#facts, unit = this.#unit, eps = this.#eps, wrong = $("eps-text").validationMessage;
+    const curve = claim?.norm === $("norm").value ? claim.curve : null;
     const members = this.#bundle.members.map(({ name }) => name);
     this.#chart.show({ curve, members, unit, eps, trail: this.#trail, smallest: this.#smallest, largest: Number($("eps").max) });
-    $("curve-of").textContent = curve ? `accuracy against eps, ${report.norm}, ${curve.n} images` : "";
-    const without = report ? `The report's curve is for ${report.norm}.` : "No report, so no curve of accuracy against eps.";
+    $("curve-of").textContent = curve ? `accuracy against eps, ${claim.norm}, ${curve.n} images` : "";
+    const without = claim ? `The report's curve is for ${claim.norm}.` : "No report, so no curve of accuracy against eps.";
     $("at-eps").classList.toggle("alarm", wrong);
-    $("at-eps").textContent = wrong || (!this.#facts.attackable && BLIND) || (curve ? reading(curve, eps, unit) : without);
+    $("at-eps").textContent = wrong || (curve ? reading(curve, eps, unit) : without);
   }
 
   async #attempt(work) {

@@ -3,7 +3,7 @@
 import { Attack } from "./attack.js";
 import { closeOnLeave, showBundle, showBundles } from "./bundles.js";
 import { $, announce, h } from "./dom.js";
-import { Trouble, alive, bundles, predict, report, startingFacts } from "./server.js";
+import { Trouble, alive, bundles, predict, startingFacts } from "./server.js";
 import { Source, showSamples } from "./source.js";
 import { showNoVerdict, showVerdict } from "./verdict.js";
 import { refusal } from "./words.js";
@@ -29,7 +29,6 @@ async function begin() {
   if (!found) return;
   [{ bundles: served }, start] = found;
   source.limit = start.max_body_bytes;
-  attack.offer(start.attacks);
   if (!mode()) for (const input of modes) input.checked = input.value === start.mode;
   const name = served.find((each) => each.name === bundle?.name)?.name ?? found[0].default;
   showBundles(served, start.bundles, choose);
@@ -39,26 +38,18 @@ async function begin() {
 
 async function choose(name) {
   bundle = served.find((each) => each.name === name);
-  showBundle(bundle, start.bundles[name]);
+  const facts = start.bundles[name];
+  showBundle(bundle, facts);
   source.fit(bundle.input);
-  study(null);
-  if (bundle.report) report(name).then((found) => bundle.name === name && study(found), () => null);
+  attack.adapt(bundle, facts);
+  attack.refresh();
+  showSamples(facts.samples, takeSample);
   showNoVerdict(bundle);
   await ask(true);
 }
 
-/** A report has a curve and pictures; the page does without them until it comes. */
-function study(found) {
-  attack.adapt(bundle, start.bundles[bundle.name], found);
-  attack.refresh();
-  const digits = start.samples.map((path) => ({ name: path.replace(/^.*\/|\.png$/g, ""), url: `page/${path}` }));
-  const seen = (found?.gallery ?? []).slice(0, 10);
-  const pictures = seen.map(({ label, original }) => ({ name: label, url: `data:image/png;base64,${original}` }));
-  showSamples(bundle.input.resize === "digit" ? digits : pictures, takeSample);
-}
-
 async function takeSample(sample) {
-  const picture = await fetch(sample.url).then((response) => response.blob(), () => null);
+  const picture = await fetch(sample.url).then((response) => response.ok && response.blob(), () => null);
   if (picture) source.take(picture, `sample ${sample.name}`);
   else fail(new Trouble("gone"), () => takeSample(sample));
 }

@@ -91,10 +91,11 @@ function margin(member, index, most) {
 }
 
 function details(found) {
-  const { attack } = found;
+  const { attack } = found, starts = `${attack.restarts} start${attack.restarts > 1 ? "s" : ""}${attack.random_start ? ", random" : ""}`;
+  const effort = attack.step_size === null ? `up to ${count(attack.steps)} queries` : `${attack.steps} steps of ${plain(attack.step_size)}, ${starts}`;
   const rows = [
     ["threat model", found.threat_model],
-    ["attack", `${attack.name}, ${attack.steps} steps of ${plain(attack.step_size)}, ${attack.restarts} start${attack.restarts > 1 ? "s" : ""}${attack.random_start ? ", random" : ""}, seed ${attack.seed}`],
+    ["attack", `${attack.name}, ${effort}, seed ${attack.seed}`],
     ["losses", attack.losses.join(", ") || "none"],
     ["asked for", `${count(found.queries)} verdicts, ${count(found.gradient_calls)} gradients`],
     ["budget", milliseconds(attack.budget_ms)],

@@ -12,7 +12,6 @@ export class Trouble extends Error {
 
 export const bundles = () => ask("bundles");
 export const startingFacts = () => ask("page/start.json");
-export const report = (name) => ask(`bundles/${encodeURIComponent(name)}/report.json`);
 export const alive = () => ask("health/ready").then(() => true, () => false);
 
 export const predict = (picture, query, signal) => ask("predict", { query, picture, signal });

@@ -1,11 +1,19 @@
 """`/` and its files, as a client of HTTP sees them."""
 
+from base64 import b64decode
+from pathlib import Path
+
 import pytest
 
-from robustness.parameters import GRADIENT_ATTACKS
+from robustness.parameters import ATTACKS
+from robustness.reporting.report import REPORT
+from runtime.bundle import MANIFEST
 from service.home import INDEX, MEDIA_TYPES, POLICY, assets
-from tests.live import Live, problem_of
+from tests.live import Live, Start, problem_of
 from tests.programs import ROOT
+from tests.toy_bundle import ToyBundle
+from tests.toy_catalog import bundle_catalog
+from tests.toy_report import toy_report
 
 LARGEST, LARGEST_PACKED = 60_000, 30_000
 """Bytes of the page in all: as it is, and as it travels."""
@@ -61,16 +69,38 @@ def test_there_is_nothing_else(server: Live, name: str) -> None:
 
 def test_the_page_learns_what_it_may_ask(server: Live) -> None:
     document = server.http.get("/page/start.json").json()
-    assert [attack["name"] for attack in document["attacks"]] == list(GRADIENT_ATTACKS)
     assert document["mode"] == server.state.settings.mode
     assert document["max_body_bytes"] == server.state.settings.max_body_bytes
+    toy = document["bundles"]["toy"]
+    attacks = {attack["name"]: attack["steps"] and attack["steps"]["largest"] for attack in toy.pop("attacks")}
+    assert attacks == {"fgsm": None, **dict.fromkeys(ATTACKS[1:5], 1000), "square": 10_000, "hopskipjump": 10_000}
     assert document["bundles"] == {
         "toy": {
             "eps": {"linf": {"default": 0.3, "largest": 1.0}, "l2": {"default": 2.0, "largest": 8.0}},
-            "attackable": True,
             "claim": None,
+            "samples": [],
         }
     }
+
+
+def test_a_report_gives_its_curve_and_its_pictures(start: Start, toy: ToyBundle, toy_copy: Path) -> None:
+    manifest = toy.manifest.model_copy(update={"report": REPORT})
+    report = toy_report(manifest)
+    (toy_copy / MANIFEST).write_text(manifest.model_dump_json())
+    (toy_copy / REPORT).write_text(report.model_dump_json())
+    server = start(bundle_catalog(toy_copy))
+    facts = server.http.get("/page/start.json").json()["bundles"]["toy"]
+    assert facts["claim"]["curve"] == report.curve.model_dump(mode="json")
+    assert [sample["name"] for sample in facts["samples"]] == [picture.label for picture in report.gallery]
+    for sample, picture in zip(facts["samples"], report.gallery, strict=True):
+        response = server.http.get(f"/{sample['url']}")
+        assert (response.headers["content-type"], response.content) == ("image/png", b64decode(picture.original))
+
+
+@pytest.mark.parametrize("place", ["toy/0", "toy/-1", "toy/one", "other/0", "../0"])
+def test_a_bundle_without_a_report_has_no_pictures(server: Live, place: str) -> None:
+    response = server.http.get(f"/page/gallery/{place}.png")
+    assert response.status_code in (404, 422)
 
 
 def test_its_samples_are_the_samples() -> None:

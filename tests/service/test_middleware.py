@@ -118,8 +118,8 @@ def test_every_request_is_measured_under_closed_labels(server: Live) -> None:
         server.http.request(method, path)
         settling = path == "/health/live"  # which asks for this path itself
         assert server.metric(name, route=route, method=counted, status=status) == before + 1 + settling
-    page = {"/", "/page/start.json", "/page/{name:path}", "/docs", "/openapi.json"}
-    routes = {*server.app.openapi()["paths"], *page, "other"}
+    page = {"/", "/page/start.json", "/page/gallery/{bundle}/{index}.png", "/page/{name:path}", "/docs"}
+    routes = {*server.app.openapi()["paths"], *page, "/openapi.json", "other"}
     samples = [s for metric in server.state.metrics.registry.collect() for s in metric.samples if s.name == name]
     assert samples
     for sample in samples:

@@ -1,16 +1,19 @@
 """The page at `/` in a real browser: draw, predict, attack."""
 
 import base64
+import json
 import re
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
 from robustness.probe_report import ProbeReport
+from runtime.bundle import MANIFEST
 from tests.live import Live, Start
 from tests.programs import ROOT
 from tests.service.page.hand import DIGITS, Window, payload, png, verdict
-from tests.toy_catalog import NO, YES, full, low, toy_catalog
+from tests.toy_catalog import NO, YES, bundle_catalog, full, low, toy_catalog
 
 
 def test_a_newcomers_digit_is_read_right_wherever_it_is_drawn(both: Live, window: Window) -> None:
@@ -226,3 +229,18 @@ def test_no_word_of_a_label_is_broken(both: Live, window: Window, width: int) ->
     for label in ("7", "dog", "truck", "automobile", "English springer", "supercalifragilistic"):
         assert page.evaluate(LINES, label) <= len(label.split()), label
         assert page.locator("#reading").evaluate("(reading) => reading.offsetHeight") == 160, label
+
+
+def test_members_without_gradient_graphs_are_attacked_by_queries(start: Start, toy_copy: Path, window: Window) -> None:
+    manifest = json.loads((toy_copy / MANIFEST).read_text())
+    del manifest["members"][1]["gradient_file"], manifest["members"][1]["gradient_sha256"]
+    (toy_copy / MANIFEST).write_text(json.dumps(manifest))
+    seen = window(start(bundle_catalog(toy_copy)))
+    expect(seen.page.locator("#kind option")).to_have_text(["square", "hopskipjump"])
+    expect(seen.page.get_by_label("Queries")).to_have_value("5000")
+    seen.page.set_input_files("#file", [payload("one.png", "image/png", png(8, 8))])
+    expect(seen.page.locator("#label")).not_to_be_empty()
+    seen.page.get_by_label("Eps", exact=True).fill("1/2")
+    assert seen.attack()["attack"]["name"] == "square"
+    seen.page.get_by_text("All parameters").click()
+    expect(seen.page.locator("#outcome")).to_contain_text("square, up to 5,000 queries, seed 0")
