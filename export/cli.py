@@ -19,7 +19,7 @@ from export.training.recipe import Recipe
 from export.training.recipes import RECIPES
 from export.training_run import checkpoints, summary, train_bundle
 from runtime.cli import bundles_option, open_bundle
-from runtime.errors import BundleError, EmpirError
+from runtime.errors import BundleError, EmpirError, InvalidValue
 from runtime.gradients import load_gradients
 from runtime.member import Member
 
@@ -58,8 +58,8 @@ def train(
     """Train the ensemble of RECIPE, or one for your own --images, and write it as a bundle.
 
     Every epoch is saved beside --out, in NAME.training: after an interruption the same command goes on from there.
-    Of your own images a fifth is held out to test on, an eighth of the rest to choose by; --size to
-    --skip-unreadable go with --images.
+    Of your own images a fifth is held out to test on, an eighth of the rest to choose by; --size to --eps go with
+    --images, --skip-unreadable also with a RECIPE whose data are a folder of images.
 
     \b
     Examples:
@@ -69,7 +69,8 @@ def train(
       empir train --images photos --out bundles/photos-robust --robust --minutes 20
     """
     console = Console()
-    request = request_of(own)
+    skip = recipe in RECIPES and own["images"] is None and bool(own.pop("skip_unreadable"))
+    request = request_of({"skip_unreadable": None} | own)
     if request is not None and recipe is not None:
         raise click.UsageError(f"expected a recipe or --images, got both: {recipe}, {request.images}")
     if show_list or (request is None and recipe is None):
@@ -85,7 +86,7 @@ def train(
         if request is not None:
             train_own_images(request, out, console)
         else:
-            _train(RECIPES[str(recipe)], out, data_dir, console)
+            _train(RECIPES[str(recipe)], out, data_dir, console, skip_unreadable=skip)
     except EmpirError as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
@@ -119,7 +120,7 @@ def check(bundle: str, bundles: Path, data_dir: Path | None) -> None:
         if recipe is None:
             raise BundleError(f"{bundle}: made by the recipe {manifest.provenance.recipe!r}, which does not exist here")
         networks = [restore(recipe, opened, member) for member in manifest.members]
-        data = recipe.data(data_dir)
+        data = recipe.load(data_dir, skip_unreadable=manifest.provenance.skipped_images > 0)
         members = [Member(opened, entry) for entry in manifest.members]
         with console.status(f"Comparing with PyTorch on {len(data.test):,} test images"):
             parities = all_parities(networks, members, load_gradients(opened), data.test)
@@ -128,13 +129,18 @@ def check(bundle: str, bundles: Path, data_dir: Path | None) -> None:
     console.print(summary(manifest, parities, f"{bundle} agrees with PyTorch"))
 
 
-def _train(recipe: Recipe, out: Path, data_dir: Path | None, console: Console) -> None:
-    data = recipe.data(data_dir)
+def _train(recipe: Recipe, out: Path, data_dir: Path | None, console: Console, *, skip_unreadable: bool) -> None:
+    if skip_unreadable and recipe.skipping is None:
+        raise InvalidValue(f"--skip-unreadable: the data of {recipe.name} are whole files with checksums; leave it out")
+    data = recipe.load(data_dir, skip_unreadable=skip_unreadable)
+    if data.skipped:
+        console.print(f"{data.skipped:,} unreadable images are left out: {', '.join(list(data.unreadable)[:3])}, ...")
     console.print(
         f"{data.name}: {len(data.train):,} training, {len(data.validation):,} validation, "
         f"{len(data.test):,} test images"
     )
-    train_bundle(recipe, data, out, f"empir train {recipe.name} --out bundles/{out.name}", console)
+    option = " --skip-unreadable" if skip_unreadable else ""
+    train_bundle(recipe, data, out, f"empir train {recipe.name}{option} --out bundles/{out.name}", console)
     console.print(f"Serve it:  empir serve --bundles {out.parent} --default {out.name}")
 
 

@@ -233,5 +233,6 @@ def _source(request: Request, photos: Photos, seconds: float) -> Source:
         seed=SPLIT_SEED,
         data_set=f"{len(photos)} calibration pictures",
         data_md5={"SHA-256 of names and sizes": listing_sha256(photos.files)},
+        skipped_images=photos.skipped,
         training_seconds=seconds,
     )

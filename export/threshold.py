@@ -49,7 +49,7 @@ def threshold(bundle: str, bundles: Path, score: ScoreName, data_dir: Path | Non
         recipe = RECIPES.get(manifest.provenance.recipe) or recipe_of(manifest)
         if recipe is None:
             raise BundleError(f"{bundle}: made by the recipe {manifest.provenance.recipe!r}, which does not exist here")
-        data = recipe.data(data_dir)
+        data = recipe.load(data_dir, skip_unreadable=manifest.provenance.skipped_images > 0)
         with console.status(f"Asking {bundle} for clean validation images of {data.name}"):
             chosen = add_detection(bundles / bundle, data.validation, score).detection
     except EmpirError as error:

@@ -14,13 +14,14 @@ from export.data.mnist import load_mnist
 from export.data.own_images import PREFIX, images_of
 from runtime.manifest import Input, Manifest
 
-Loader = Callable[[Path | None, Input], DataSet]
+Loader = Callable[[Path | None, Input, bool], DataSet]
+"""From a folder, what images are to be like, and whether unreadable ones are left out."""
 
 LOADERS: dict[str, Loader] = {
-    "MNIST": lambda data_dir, spec: load_mnist(data_dir),
-    "CIFAR-10": lambda data_dir, spec: load_cifar10(data_dir),
-    "ImageNet": load_imagenet,
-    "Imagenette": load_imagenette,
+    "MNIST": lambda data_dir, spec, skip: load_mnist(data_dir),
+    "CIFAR-10": lambda data_dir, spec, skip: load_cifar10(data_dir),
+    "ImageNet": lambda data_dir, spec, skip: load_imagenet(data_dir, spec, skip_unreadable=skip),
+    "Imagenette": lambda data_dir, spec, skip: load_imagenette(data_dir, spec, skip_unreadable=skip),
 }
 """By the name that a manifest's provenance has."""
 
@@ -55,7 +56,7 @@ def held_out(manifest: Manifest, data_dir: Path | None) -> HeldOut:
         return HeldOut(own.name, own.md5, own.test)
     if name not in LOADERS:
         raise DataError(f"{manifest.name}: trained on {name!r}, expected one of {', '.join(LOADERS)}: pass --images")
-    data = LOADERS[name](data_dir, manifest.input)
+    data = LOADERS[name](data_dir, manifest.input, manifest.provenance.skipped_images > 0)
     if data.labels != manifest.labels:
         raise DataError(
             f"{manifest.name}: its labels are {manifest.labels[:3]}..., those of {name} {data.labels[:3]}..."

@@ -115,7 +115,7 @@ def write_quantized_bundle(
             figures = measure(classifier, ensemble, photos, report)
         finally:
             ensemble.close()
-        manifest = _with_accuracies(manifest, figures)
+        manifest = _with_skipped(_with_accuracies(manifest, figures), photos.skipped)
         write_manifest(folder, manifest)
     return manifest, figures
 
@@ -163,6 +163,14 @@ def _write_member(folder: Path, classifier: Classifier, member: MemberGraph) -> 
         bit_operations=macs * member.precision.weights * member.precision.activations,
         temperature=1.0,
         clean_accuracy=None,
+    )
+
+
+def _with_skipped(manifest: Manifest, more: int) -> Manifest:
+    """The unreadable pictures among those for the figures count too."""
+    skipped = manifest.provenance.skipped_images + more
+    return manifest.model_copy(
+        update={"provenance": manifest.provenance.model_copy(update={"skipped_images": skipped})}
     )
 
 

@@ -71,3 +71,9 @@ class Recipe:
     from the start."""
     teacher: Training | None = None
     """Of a network of the member's seed whose probabilities the member learns."""
+    skipping: Callable[[Path | None], DataSet] | None = None
+    """`data` with unreadable images left out and counted; None where it comes from files with known checksums."""
+
+    def load(self, data_dir: Path | None, *, skip_unreadable: bool) -> DataSet:
+        """The data set. Raises DataError."""
+        return (self.skipping if skip_unreadable and self.skipping is not None else self.data)(data_dir)

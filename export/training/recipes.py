@@ -60,6 +60,7 @@ IMAGENET_EMPIR = Recipe(
     description="The paper's ImageNet ensemble, AlexNets: w2a2, w4a4 and full precision. "
     "Not robust against an attack that knows the vote.",
     data=lambda data_dir: load_imagenet(data_dir, LARGE_PHOTOS),
+    skipping=lambda data_dir: load_imagenet(data_dir, LARGE_PHOTOS, skip_unreadable=True),
     network=alex_net,
     input=LARGE_PHOTOS,
     vote=FP32,
@@ -84,6 +85,7 @@ IMAGENETTE_EMPIR = replace(
     name="imagenette-empir",
     description="The paper's AlexNets on Imagenette, ten classes of ImageNet, where the whole is not to be had.",
     data=lambda data_dir: load_imagenette(data_dir, LARGE_PHOTOS),
+    skipping=lambda data_dir: load_imagenette(data_dir, LARGE_PHOTOS, skip_unreadable=True),
     network=small_alex_net,
     training=Training(epochs=20, batch_size=64, learning_rate=5e-4),
     cost="on 2 cores some ten minutes an epoch and member: take a GPU",

@@ -141,6 +141,8 @@ def _open_folder(path: Path, manifest: Manifest) -> FolderSet:
         if folder.name not in named | numbered:
             raise BadImages(f"{folder}: expected the name of a label, or its index, such as {manifest.labels[0]!r}")
         pictures = sorted(each for each in folder.iterdir() if each.suffix.lower() in SUFFIXES)
+        if not pictures:
+            raise BadImages(f"{folder}: expected pictures of this class in it, got none")
         files += pictures
         classes += [(numbered | named)[folder.name]] * len(pictures)
     if not files:

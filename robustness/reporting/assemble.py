@@ -187,6 +187,8 @@ def _summary(findings: Findings, checks: list[Check]) -> list[str]:
         lines.append("CW and BIM of the paper are transfer attacks: they took the full-precision member's gradient.")
         if plan.manifest.input.std is not None:
             lines.append(f"The paper counts eps after normalisation: 1 there is {unit(plan.manifest):.4f} here.")
+    if skipped := plan.manifest.provenance.skipped_images:
+        lines.append(f"{skipped:,} unreadable images of the data set that the bundle was made of were left out.")
     lines += [
         f"{member.name} has no gradient graph: attacks that need its gradient were left out."
         for member in plan.manifest.members

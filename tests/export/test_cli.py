@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from onnx import numpy_helper
 
 from export import cli
-from export.data.examples import DataError
+from export.data.examples import DataError, DataSet
 from export.training import train
 from export.training.accuracy import accuracy
 from export.training.recipe import Recipe
@@ -142,6 +142,33 @@ def test_the_data_folder_reaches_the_recipe_and_its_error_the_user(
     result = empir("train", "toy", *arguments)
     assert (result.exit_code, result.output) == (1, "Error: put the files there\n")
     assert asked == [expected]
+
+
+def test_unreadable_images_are_left_out_where_that_is_asked_for_and_counted(
+    empir: Invoke, recipes: dict[str, Recipe], toy_data: DataSet, tmp_path: Path
+) -> None:
+    """The same command that would stop at one, with --skip-unreadable; `check` leaves them out by itself."""
+    broken = dataclasses.replace(toy_data, unreadable={"train/a/7.png": "truncated"})
+    recipes["toy"] = dataclasses.replace(
+        recipes["toy"],
+        members=recipes["toy"].members[:2],
+        data=data_that_raises(DataError("train/a/7.png: cannot be read")),
+        skipping=lambda data_dir: broken,
+    )
+    assert "Error: train/a/7.png: cannot be read" in empir("train", "toy").output
+    result = empir("train", "toy", "--skip-unreadable")
+    assert result.exit_code == 0, result.output
+    assert "1 unreadable images are left out: train/a/7.png" in result.output
+    provenance = load_bundle(tmp_path / "bundles" / "toy").manifest.provenance
+    assert provenance.skipped_images == 1
+    assert provenance.command == "empir train toy --skip-unreadable --out bundles/toy"
+    assert empir("check", "toy").exit_code == 0
+
+
+def test_files_with_checksums_have_no_unreadable_images_to_skip(empir: Invoke, recipes: dict[str, Recipe]) -> None:
+    result = empir("train", "toy", "--skip-unreadable")
+    assert result.exit_code == 1
+    assert result.output == ("Error: --skip-unreadable: the data of toy are whole files with checksums; leave it out\n")
 
 
 def test_after_an_interruption_the_same_command_goes_on(

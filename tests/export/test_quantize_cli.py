@@ -123,3 +123,16 @@ def test_a_model_whose_layers_all_stay_in_float_is_refused(workplace: Path, monk
     result = quantize(workplace, "--members", "int8")
     assert "member int8: expected integer kernels" in result.stderr
     assert not (workplace / "bundles").exists()
+
+
+def test_unreadable_pictures_are_named_or_left_out_and_counted_in_the_manifest(workplace: Path) -> None:
+    for index in range(3):
+        (workplace / "photos" / "a" / f"bad{index}.png").write_bytes(b"no picture")
+    refused = quantize(workplace)
+    assert refused.exit_code == 1 and "cannot be read" in refused.stderr and "bad" in refused.stderr
+    assert not (workplace / "bundles").exists() or not list((workplace / "bundles").iterdir())
+
+    result = quantize(workplace, "--skip-unreadable", "--members", "fp32,int8")
+    assert result.exit_code == 0, result.output
+    assert "3 unreadable pictures were left out." in result.stdout
+    assert load_bundle(workplace / "bundles" / "toy").manifest.provenance.skipped_images == 3

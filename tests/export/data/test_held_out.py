@@ -8,7 +8,7 @@ import pytest
 from export.data import held_out as module
 from export.data.examples import DataError, DataSet, Split
 from export.data.held_out import held_out
-from runtime.manifest import Manifest
+from runtime.manifest import Input, Manifest
 from tests.linear_victim import LINEAR_MANIFEST
 
 IMAGES = np.arange(4 * 64, dtype=np.uint8).reshape(4, 1, 8, 8)
@@ -25,7 +25,7 @@ def data(labels: tuple[str, ...]) -> DataSet:
 
 
 def test_the_test_split_is_given_as_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(module.LOADERS, "pets", lambda data_dir, spec: data(LINEAR_MANIFEST.labels))
+    monkeypatch.setitem(module.LOADERS, "pets", lambda data_dir, spec, skip: data(LINEAR_MANIFEST.labels))
     source = held_out(manifest("pets"), Path("anywhere"))
     assert (source.name, source.sums) == ("pets", {"pets.bin": "0" * 32})
     assert source.classes.tolist() == [0, 1, 2, 0]
@@ -33,8 +33,23 @@ def test_the_test_split_is_given_as_pixels(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_other_labels_or_an_unknown_data_set_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(module.LOADERS, "pets", lambda data_dir, spec: data(("cat", "dog", "fox")))
+    monkeypatch.setitem(module.LOADERS, "pets", lambda data_dir, spec, skip: data(("cat", "dog", "fox")))
     with pytest.raises(DataError, match="its labels are"):
         held_out(manifest("pets"), None)
     with pytest.raises(DataError, match="trained on 'stars', expected one of MNIST, CIFAR-10, ImageNet, Imagenette"):
         held_out(manifest("stars"), None)
+
+
+@pytest.mark.parametrize("skipped", [0, 2])
+def test_what_was_left_out_for_training_is_left_out_again(skipped: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def load(data_dir: Path | None, spec: Input, skip: bool) -> DataSet:
+        asked.append(skip)
+        return data(LINEAR_MANIFEST.labels)
+
+    monkeypatch.setitem(module.LOADERS, "pets", load)
+    trained = manifest("pets")
+    provenance = trained.provenance.model_copy(update={"skipped_images": skipped})
+    held_out(trained.model_copy(update={"provenance": provenance}), None)
+    assert asked == [skipped > 0]

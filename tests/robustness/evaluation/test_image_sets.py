@@ -65,6 +65,8 @@ def test_a_folder_that_is_not_for_this_bundle(tmp_path: Path) -> None:
     with pytest.raises(BadImages, match="expected a folder for each class"):
         open_images(tmp_path, LINEAR_MANIFEST)
     (tmp_path / "cat").mkdir()
+    with pytest.raises(BadImages, match=r"cat: expected pictures of this class in it, got none"):
+        open_images(tmp_path, LINEAR_MANIFEST)
     (tmp_path / "cat" / "a.png").write_bytes(b"hello")
     with pytest.raises(BadImages, match=r"cat/a\.png: cannot be read as an image"):
         open_images(tmp_path, LINEAR_MANIFEST).pixels(np.array([0]))
