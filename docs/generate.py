@@ -14,11 +14,12 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import service.cli
 from runtime.manifest import Manifest
+from runtime.prediction import MODES
 from service import settings
 from service.app import create_app
 from service.catalog import Catalog
 from service.errors import HTTP_CODES, STATUS
-from service.metrics import MODES, OUTCOMES, REASONS, STAGES, Metrics
+from service.metrics import OUTCOMES, REASONS, STAGES, Metrics
 from service.settings import Settings
 
 REFERENCE = Path(__file__).parent / "reference"

@@ -1,12 +1,15 @@
-"""Draw the pictures of the README again, from real runs: `python docs/pictures.py` (needs Debian's chromium)."""
+"""Draw the pictures of the README again, from real runs: `python -m docs.pictures` (needs Debian's chromium)."""
 
 import base64
 import io
+import re
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 from PIL import Image
+from playwright.sync_api import Page, sync_playwright
 from rich.console import Console
 from rich.text import Text
 
@@ -21,6 +24,18 @@ from runtime.images import decode_image
 DOCS = Path(__file__).parent
 SAMPLE, EPS = "7.png", 0.15
 SCALE, GAP = 8, 16
+DRAWN = [
+    (0.3, 0.35),
+    (0.33, 0.24),
+    (0.43, 0.18),
+    (0.56, 0.18),
+    (0.66, 0.26),
+    (0.66, 0.4),
+    (0.55, 0.56),
+    (0.3, 0.8),
+    (0.72, 0.8),
+]
+"""A 2; the pad's corners are (0, 0) and (1, 1)."""
 
 
 def main() -> None:
@@ -29,6 +44,44 @@ def main() -> None:
     report = probe(Victim.of_bundle(bundle), bundle.manifest, image, AttackParameters(eps=EPS))
     _terminal(report, bundle.manifest.input.channels)
     _side_by_side(report)
+    command = [sys.executable, "-m", "empir", "serve", "--port", "0"]
+    with subprocess.Popen(
+        command, cwd=DOCS.parent, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as server:
+        assert server.stdout is not None
+        address = next(found[0] for line in server.stdout if (found := re.search(r"http://\S+", line)))
+        _pages(address)
+        server.terminate()
+
+
+def _pages(address: str) -> None:
+    """The page with a drawn digit, and with a sample that was attacked."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 560}, reduced_motion="reduce")
+        page.goto(address)
+        page.locator("body[data-ready]").wait_for()
+        _draw(page)
+        page.get_by_role("status").get_by_text("Verdict 2").wait_for(state="attached")
+        page.screenshot(path=DOCS / "page.png", full_page=True)
+        page.get_by_role("button", name="Sample: 7").click()
+        page.get_by_label("Eps", exact=True).fill(str(EPS))
+        page.get_by_role("button", name="Attack", exact=True).click()
+        page.get_by_role("heading", name="Broken").wait_for()
+        page.screenshot(path=DOCS / "page-attack.png", full_page=True)
+        browser.close()
+    for name in ("page.png", "page-attack.png"):
+        Image.open(DOCS / name).convert("P", palette=Image.Palette.ADAPTIVE).save(DOCS / name, optimize=True)
+
+
+def _draw(page: Page) -> None:
+    box = page.locator("#pad").bounding_box()
+    assert box is not None
+    for index, (x, y) in enumerate(DRAWN):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+        if index == 0:
+            page.mouse.down()
+    page.mouse.up()
 
 
 def _terminal(report: ProbeReport, channels: int) -> None:
