@@ -71,7 +71,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         scheduler = Scheduler(settings, metrics, random.Random(seed), ledger)
         async with _working(settings, catalog, scheduler, metrics, ledger, parent) as state:
-            app.state.empir, state.ready = state, True
+            app.state.empir, state.tracer, state.ready = state, tracer, True
             # After the start: the first prediction does not wait for it.
             starting = asyncio.get_running_loop().create_task(state.probes.start())
             yield

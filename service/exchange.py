@@ -39,8 +39,7 @@ class Exchange:
         """What the answer names as its span; empty without a trace."""
         self.parts: list[Span] | None = None
         """Where handlers put what took time; None where nobody traces."""
-        given: bytes = self._headers.get(b"x-request-id", b"")
-        self.request_id = given.decode() if REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
+        self.request_id = request_id_of(self._headers.get(b"x-request-id", b""))
         scope.setdefault("state", {}).update(request_id=self.request_id, log=self.log, exchange=self)
 
     @classmethod
@@ -155,6 +154,11 @@ class Exchange:
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"body: expected at most {self._settings.max_body_bytes:,} bytes, got more")
+
+
+def request_id_of(given: bytes) -> str:
+    """The request's id: the caller's, where it is fit for a header and a log, or else a random one."""
+    return given.decode() if REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
 
 
 def _never() -> bool:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import structlog
 from prometheus_client import Histogram
@@ -16,11 +16,7 @@ from service.exchange import Exchange
 from service.ledger import Ledger
 from service.metrics import Metrics
 from service.settings import Settings
-from service.trace import TraceContext
-from service.tracer import Tracer, traceparent
-
-if TYPE_CHECKING:
-    from opentelemetry.trace import Span
+from service.tracer import RequestTrace, Tracer
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
@@ -59,7 +55,8 @@ class Edge:
             return
         start = time.perf_counter()
         exchange = Exchange(scope, receive, send, self._settings)
-        span = self._traced(exchange, start)
+        trace = RequestTrace(self._tracer, exchange.header(b"traceparent"), start, exchange.log)
+        exchange.traceparent, exchange.parts = trace.traceparent, trace.parts
         try:
             exchange.check_head()
             hot = self._hot(scope["path"])
@@ -81,22 +78,9 @@ class Edge:
                 self._ledger.flush()
                 self._log.error("failed", request_id=exchange.request_id, exc_info=error)
         finally:
-            self._ledger.note(partial(self._record, exchange, start, time.perf_counter(), span))
+            self._ledger.note(partial(self._record, exchange, start, time.perf_counter(), trace))
 
-    def _traced(self, exchange: Exchange, start: float) -> "Span | None":
-        """The request's span, where there is a tracer; its trace, the caller's if there is one, in log and answer."""
-        given = exchange.header(b"traceparent")
-        parent = TraceContext.parse(given) if given else None
-        if self._tracer is None:
-            if parent is not None:
-                exchange.traceparent, exchange.log["trace_id"] = given.encode(), parent.trace_id
-            return None
-        span = self._tracer.begin(parent, start)
-        exchange.traceparent, exchange.parts = traceparent(span), []
-        exchange.log["trace_id"] = f"{span.get_span_context().trace_id:032x}"
-        return span
-
-    def _record(self, exchange: Exchange, start: float, end: float, span: "Span | None") -> None:
+    def _record(self, exchange: Exchange, start: float, end: float, trace: RequestTrace) -> None:
         for entry in exchange.after:
             entry()
         scope, seconds = exchange.scope, end - start
@@ -120,11 +104,10 @@ class Edge:
             ms=round(1000 * seconds, 2),
             **exchange.log,
         )
-        if self._tracer is not None and span is not None:
-            about: dict[str, str | int] = {
-                "http.request.method": method,
-                "http.route": route,
-                "http.response.status_code": status,
-                "empir.request_id": exchange.request_id,
-            }
-            self._tracer.end(span, f"{method} {route}", end, about, exchange.parts or [])
+        about: dict[str, str | int] = {
+            "http.request.method": method,
+            "http.route": route,
+            "http.response.status_code": status,
+            "empir.request_id": exchange.request_id,
+        }
+        trace.end(f"{method} {route}", end, about)

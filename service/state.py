@@ -11,6 +11,7 @@ from service.probe_process import ProbeProcess
 from service.repository import Repository
 from service.scheduler import Scheduler
 from service.settings import Settings
+from service.tracer import Tracer
 from service.worker import RemoteProbes, Worker
 
 
@@ -29,6 +30,7 @@ class State:
     ledger: Ledger
     worker: Worker | None = None
     """This process among several; None where it is the only one."""
+    tracer: Tracer | None = None
     ready: bool = False
 
     async def total_statistics(self) -> Statistics:

@@ -3,7 +3,7 @@
 import time
 from contextlib import suppress
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from runtime.errors import EmpirError
 from service.settings import Settings
@@ -81,6 +81,31 @@ class Tracer:
 
     def _nanoseconds(self, moment: float) -> int:
         return round(1e9 * (self._epoch + moment))
+
+
+class RequestTrace:
+    """One request's place in a trace, its caller's if there is one: what answer and log name, and its parts."""
+
+    def __init__(self, tracer: Tracer | None, given: str, start: float, log: dict[str, Any]) -> None:
+        """`given`: the request's traceparent, or nothing; `log`: gets the trace's id."""
+        self._tracer = tracer
+        self._span: OpenSpan | None = None
+        self.traceparent = b""
+        """What the answer names; empty without a trace."""
+        self.parts: list[Span] | None = None
+        """Where handlers put what took time; None where nobody traces."""
+        parent = TraceContext.parse(given) if given else None
+        if tracer is not None:
+            self._span, self.parts = tracer.begin(parent, start), []
+            self.traceparent = traceparent(self._span)
+            log["trace_id"] = f"{self._span.get_span_context().trace_id:032x}"
+        elif parent is not None:
+            self.traceparent, log["trace_id"] = given.encode(), parent.trace_id
+
+    def end(self, name: str, end: float, attributes: Attributes) -> None:
+        """Write the request's span, if somebody traces."""
+        if self._tracer is not None and self._span is not None:
+            self._tracer.end(self._span, name, end, attributes, self.parts or [])
 
 
 def traceparent(span: "OpenSpan") -> bytes:

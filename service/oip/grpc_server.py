@@ -13,6 +13,7 @@ from tritonclient.grpc import service_pb2 as messages
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceServicer, add_GRPCInferenceServiceServicer_to_server
 
 from service.errors import REFUSALS, STATUS, MalformedRequest, code_of
+from service.exchange import request_id_of
 from service.logs import make_logger
 from service.oip import description
 from service.oip.admin import check_key
@@ -20,6 +21,7 @@ from service.oip.grpc_messages import from_message, to_message
 from service.oip.infer import respond
 from service.oip.model import all_models, find_model
 from service.state import State
+from service.tracer import RequestTrace, Tracer
 
 DRAIN_S = 5.0
 STATUSES = {
@@ -48,8 +50,27 @@ class Context(Protocol):
         """The call's headers, by lower-case name."""
         ...
 
+    def set_trailing_metadata(self, metadata: Sequence[tuple[str, str]]) -> None:
+        """Headers that follow the answer."""
+        ...
 
-Answer = Callable[[State, Any, Context, dict[str, Any]], Awaitable[Any]]
+
+class Call:
+    """One message on its way: its headers, what its log line says, and its place in a trace."""
+
+    def __init__(self, context: Context, tracer: Tracer | None) -> None:
+        metadata = context.invocation_metadata() or ()
+        self.headers = {key: value for key, value in metadata if isinstance(value, str)}
+        self.start = time.perf_counter()
+        self.log: dict[str, Any] = {"request_id": request_id_of(self.headers.get("x-request-id", "").encode())}
+        self.trace = RequestTrace(tracer, self.headers.get("traceparent", ""), self.start, self.log)
+        own = [("x-request-id", self.log["request_id"])]
+        if self.trace.traceparent:
+            own.append(("traceparent", self.trace.traceparent.decode()))
+        context.set_trailing_metadata(own)
+
+
+Answer = Callable[[State, Any, Call], Awaitable[Any]]
 
 
 @asynccontextmanager
@@ -140,77 +161,80 @@ class InferenceService(GRPCInferenceServiceServicer):  # type: ignore[misc]
         self, answer: Answer, method: str, message: Any, context: Context
     ) -> tuple[int, str | None, Any, str | None]:
         """The status as of REST, the code and the message of what went wrong if anything did, and the answer."""
-        start, log = time.perf_counter(), dict[str, Any]()
+        call = Call(context, self._state.tracer)
         status, code, answered, error = 499, None, None, None  # the client's leaving cancels the call
         try:
-            answered, status = await answer(self._state, message, context, log), 200
+            answered, status = await answer(self._state, message, call), 200
         except Exception as raised:
             code = code_of(raised)
             status, error = STATUS.get(code, 500), str(raised)
             if status >= 500 and code == "internal":
-                self._log.error("failed", method=method, exc_info=raised)
+                self._log.error("failed", method=method, request_id=call.log["request_id"], exc_info=raised)
                 error = "the server failed; its log has the cause"
         finally:
-            seconds = time.perf_counter() - start
-            self._record(method, status, code, seconds, log)
+            self._record(method, status, code, call)
         return status, code, answered, error
 
-    def _record(self, method: str, status: int, code: str | None, seconds: float, log: dict[str, Any]) -> None:
-        metrics = self._state.metrics
+    def _record(self, method: str, status: int, code: str | None, call: Call) -> None:
+        metrics, end = self._state.metrics, time.perf_counter()
+        seconds = end - call.start
         metrics.http_request_duration_seconds.labels(f"grpc:{method}", "POST", status).observe(seconds)
         if code is not None:
-            log["code"] = code
+            call.log["code"] = code
             if code in REFUSALS:
                 metrics.requests_rejected.labels(code).inc()
-        self._log.info("request", method="gRPC", path=method, status=status, ms=round(1000 * seconds, 2), **log)
+        self._log.info("request", method="gRPC", path=method, status=status, ms=round(1000 * seconds, 2), **call.log)
+        about: dict[str, str | int] = {
+            "rpc.system": "grpc",
+            "rpc.method": method,
+            "http.response.status_code": status,
+            "empir.request_id": call.log["request_id"],
+        }
+        call.trace.end(f"grpc {method}", end, about)
 
 
-async def _model_ready(state: State, message: Any, context: Context, log: dict[str, Any]) -> Any:
+async def _model_ready(state: State, message: Any, call: Call) -> Any:
     find_model(state.catalog, message.name, message.version)
     return messages.ModelReadyResponse(ready=state.ready)
 
 
-async def _metadata(state: State, message: Any, context: Context, log: dict[str, Any]) -> Any:
+async def _metadata(state: State, message: Any, call: Call) -> Any:
     model = find_model(state.catalog, message.name, message.version)
     return ParseDict(description.metadata(model), messages.ModelMetadataResponse())
 
 
-async def _config(state: State, message: Any, context: Context, log: dict[str, Any]) -> Any:
+async def _config(state: State, message: Any, call: Call) -> Any:
     model = find_model(state.catalog, message.name, message.version)
     document = description.config(model, state.settings.max_batch)
     return ParseDict({"config": document}, messages.ModelConfigResponse())
 
 
-async def _statistics(state: State, message: Any, context: Context, log: dict[str, Any]) -> Any:
+async def _statistics(state: State, message: Any, call: Call) -> Any:
     named = [find_model(state.catalog, message.name, message.version)] if message.name else all_models(state.catalog)
     return ParseDict((await state.total_statistics()).document(named), messages.ModelStatisticsResponse())
 
 
-async def _infer(state: State, message: Any, context: Context, log: dict[str, Any]) -> Any:
+async def _infer(state: State, message: Any, call: Call) -> Any:
     model = find_model(state.catalog, message.model_name, message.model_version)
     with state.statistics.counting(model, state.ledger) as counted:
         request = from_message(model, message, state.settings.max_batch)
-        return to_message(await respond(state, model, request, counted, log))
+        return to_message(await respond(state, model, request, counted, call.log, parts=call.trace.parts))
 
 
-async def _index(state: State, message: Any, context: Context, log: dict[str, Any]) -> Any:
+async def _index(state: State, message: Any, call: Call) -> Any:
     entries = [entry for entry in state.repository.index() if entry.state == "READY" or not message.ready]
     return ParseDict({"models": [asdict(entry) for entry in entries]}, messages.RepositoryIndexResponse())
 
 
-async def _load(state: State, message: Any, context: Context, log: dict[str, Any]) -> Any:
-    check_key(state.settings, _headers(context))
+async def _load(state: State, message: Any, call: Call) -> Any:
+    check_key(state.settings, call.headers)
     if message.parameters:
         raise MalformedRequest("parameters: expected none; a bundle is loaded as it is in the server's folder")
     await state.repository.load(message.model_name)
     return messages.RepositoryModelLoadResponse()
 
 
-async def _unload(state: State, message: Any, context: Context, log: dict[str, Any]) -> Any:
-    check_key(state.settings, _headers(context))
+async def _unload(state: State, message: Any, call: Call) -> Any:
+    check_key(state.settings, call.headers)
     await state.repository.unload(message.model_name)
     return messages.RepositoryModelUnloadResponse()
-
-
-def _headers(context: Context) -> dict[str, str]:
-    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}

@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import pairwise
 
+import grpc
 import numpy as np
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from tritonclient.grpc import service_pb2 as messages
+from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
 from runtime.errors import EmpirError
 from service.settings import Settings
@@ -40,7 +43,7 @@ def traced() -> Iterator[Traced]:
     kept, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(kept))
     catalog = toy_catalog(low(YES), low(YES, "b"), full(NO))
-    with live(Settings(default="toy"), catalog, tracer=Tracer(provider)) as server:
+    with live(Settings(default="toy", grpc_port=0), catalog, tracer=Tracer(provider)) as server:
         yield Traced(server, kept)
 
 
@@ -68,6 +71,21 @@ def test_inference_is_traced_alike(traced: Traced) -> None:
     assert answer.status_code == 200
     names = ["decode", "queue", "member a", "member b", "member c", "vote", "POST /v2/models/{name}/infer"]
     assert list(traced.spans()) == names
+
+
+def test_grpc_is_traced_alike(traced: Traced) -> None:
+    given = (("traceparent", CALLER["traceparent"]), ("x-request-id", "mine"))
+    message = messages.ModelInferRequest(model_name="toy", raw_input_contents=[bytes(4)])
+    message.inputs.add(name="image", datatype="FP32", shape=[1, 1, 1, 1])
+    with grpc.insecure_channel(f"127.0.0.1:{traced.server.app.state.grpc_port}") as channel:
+        _, call = GRPCInferenceServiceStub(channel).ModelInfer.with_call(message, metadata=given)
+    spans = traced.spans()
+    assert list(spans) == ["decode", "queue", "member a", "member b", "member c", "vote", "grpc ModelInfer"]
+    request = spans["grpc ModelInfer"]
+    assert request.parent is not None and f"{request.parent.span_id:016x}" == SPAN
+    assert request.attributes is not None and request.attributes["empir.request_id"] == "mine"
+    trailing = dict(call.trailing_metadata())
+    assert trailing == {"x-request-id": "mine", "traceparent": f"00-{TRACE}-{request.context.span_id:016x}-01"}
 
 
 def test_a_refusal_is_traced_and_a_fault_is_marked(traced: Traced) -> None:
