@@ -12,7 +12,7 @@ from runtime.bundle import MANIFEST, load_bundle
 from runtime.detection import Scorer
 from runtime.ensemble import Ensemble
 from runtime.errors import EmpirError, InvalidValue
-from runtime.manifest import GAPS, Detection, Manifest, ScoreName
+from runtime.manifest import BETWEEN_KINDS, Detection, Manifest, ScoreName
 
 FALSE_ALARMS = 0.05
 MOST_IMAGES = 5_000
@@ -35,7 +35,7 @@ def choose_detection(
     if len(names) < 2:
         return None
     kinds = {member.precision.is_float for member in manifest.members}
-    if score in GAPS and len(kinds) != 2:
+    if score in BETWEEN_KINDS and len(kinds) != 2:
         raise InvalidValue(
             f"score: {score} compares full with low precision, and the members of {manifest.name} are all of one kind; "
             "expected jensen_shannon or disagreement"

@@ -34,6 +34,17 @@ def jensen_shannon(log_probs: Floats, full: Mask) -> Floats:
     return np.asarray(np.maximum(divergence, 0) / np.log(len(probs)))
 
 
+def kullback_leibler(log_probs: Floats, full: Mask) -> Floats:
+    """KL(p || q) in nats, the mean over each low-precision member's probs p and each full-precision one's q.
+
+    It is large where full precision all but rules out what the others still hold possible: so it goes when only the
+    full-precision member is attacked.
+    """
+    low, sure = log_probs[~full], log_probs[full].mean(axis=0)
+    divergence = (np.exp(low) * (low - sure)).sum(axis=2).mean(axis=0)
+    return np.asarray(np.maximum(divergence, 0))
+
+
 def disagreement(log_probs: Floats, full: Mask) -> Floats:
     """1 less the agreement: the share of the members whose class is not the commonest one."""
     votes = log_probs.argmax(axis=2)
@@ -58,6 +69,7 @@ def margin_gap(log_probs: Floats, full: Mask) -> Floats:
 
 SCORES: dict[ScoreName, Score] = {
     "jensen_shannon": jensen_shannon,
+    "kullback_leibler": kullback_leibler,
     "disagreement": disagreement,
     "confidence_gap": confidence_gap,
     "margin_gap": margin_gap,

@@ -14,8 +14,8 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_len
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Bits = Annotated[int, Field(ge=1, le=32)]
 Share = Annotated[float, Field(ge=0, le=1)]
-ScoreName = Literal["jensen_shannon", "disagreement", "confidence_gap", "margin_gap"]
-GAPS: tuple[ScoreName, ...] = ("confidence_gap", "margin_gap")
+ScoreName = Literal["jensen_shannon", "kullback_leibler", "disagreement", "confidence_gap", "margin_gap"]
+BETWEEN_KINDS: tuple[ScoreName, ...] = ("kullback_leibler", "confidence_gap", "margin_gap")
 """Scores that compare the full-precision members with the low-precision ones."""
 
 
@@ -193,7 +193,7 @@ class Manifest(Part):
         names = self.detection.members
         if len(set(names)) != len(names) or not set(names) <= kinds.keys():
             raise ValueError(f"detection.members: expected names of {list(kinds)} that differ, got {list(names)}")
-        if self.detection.score in GAPS and len({kinds[name] for name in names}) != 2:
+        if self.detection.score in BETWEEN_KINDS and len({kinds[name] for name in names}) != 2:
             raise ValueError(
                 f"detection.members: {self.detection.score} compares full with low precision; "
                 f"expected members of both, got {list(names)}"

@@ -5,7 +5,17 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.detection import TINY, Floats, Mask, Scorer, confidence_gap, favourite, jensen_shannon, margin_gap
+from runtime.detection import (
+    TINY,
+    Floats,
+    Mask,
+    Scorer,
+    confidence_gap,
+    favourite,
+    jensen_shannon,
+    kullback_leibler,
+    margin_gap,
+)
 from runtime.manifest import ScoreName
 
 ScoreGradient = Callable[[Floats, Mask], tuple[Floats, Floats]]
@@ -21,6 +31,16 @@ def jensen_shannon_gradient(log_probs: Floats, full: Mask) -> tuple[Floats, Floa
     return jensen_shannon(log_probs, full), gradient
 
 
+def kullback_leibler_gradient(log_probs: Floats, full: Mask) -> tuple[Floats, Floats]:
+    """Low precision: p (r - sum p r) with r = log p - mean log q. Full precision: q - mean p. Over their numbers."""
+    probs = np.exp(log_probs)
+    gradient = np.empty_like(probs)
+    ratio = log_probs[~full] - log_probs[full].mean(axis=0)
+    gradient[~full] = through_softmax(ratio, probs[~full]) / (~full).sum()
+    gradient[full] = (probs[full] - probs[~full].mean(axis=0)) / full.sum()
+    return kullback_leibler(log_probs, full), gradient
+
+
 def confidence_gap_gradient(log_probs: Floats, full: Mask) -> tuple[Floats, Floats]:
     """With the class held, whose change makes the score jump."""
     probs = np.exp(log_probs)
@@ -34,6 +54,7 @@ def margin_gap_gradient(log_probs: Floats, full: Mask) -> tuple[Floats, Floats]:
 
 SCORE_GRADIENTS: dict[ScoreName, ScoreGradient] = {
     "jensen_shannon": jensen_shannon_gradient,
+    "kullback_leibler": kullback_leibler_gradient,
     "disagreement": jensen_shannon_gradient,  # its own is 0 wherever there is one: the smooth score stands in
     "confidence_gap": confidence_gap_gradient,
     "margin_gap": margin_gap_gradient,

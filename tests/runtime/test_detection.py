@@ -67,6 +67,7 @@ def gap(probs: Probs, of: Callable[[float], float]) -> float:
 
 ORACLES: dict[ScoreName, Callable[[Probs], float]] = {
     "jensen_shannon": jensen_shannon,
+    "kullback_leibler": lambda probs: (divergence(probs[0], probs[2]) + divergence(probs[1], probs[2])) / 2,
     "disagreement": disagreement,
     "confidence_gap": lambda probs: gap(probs, lambda p: p) / 2,
     "margin_gap": lambda probs: gap(probs, math.log),

@@ -9,7 +9,7 @@ from runtime.manifest import ScoreName
 from tests.linear_victim import LINEAR_MANIFEST, NAMES
 
 MASK: Mask = np.array([False, False, True])
-SMOOTH: tuple[ScoreName, ...] = ("jensen_shannon", "confidence_gap", "margin_gap")
+SMOOTH: tuple[ScoreName, ...] = ("jensen_shannon", "kullback_leibler", "confidence_gap", "margin_gap")
 STEP = 1e-5
 
 
