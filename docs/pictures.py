@@ -1,6 +1,5 @@
-"""Draw the pictures of the README again, from real runs: `python -m docs.pictures` (needs Debian's chromium)."""
+"""Draw the pictures of the documentation again, from real runs: `python -m docs.pictures` (needs Debian's chromium)."""
 
-import base64
 import io
 import re
 import subprocess
@@ -23,7 +22,6 @@ from runtime.images import decode_image
 
 DOCS = Path(__file__).parent
 SAMPLE, EPS = "7.png", 0.15
-SCALE, GAP = 8, 16
 DRAWN = [
     (0.3, 0.35),
     (0.33, 0.24),
@@ -43,7 +41,6 @@ def main() -> None:
     image = decode_image((DOCS.parent / "samples" / SAMPLE).read_bytes(), bundle.manifest.input)
     report = probe(Victim.of_bundle(bundle), bundle.manifest, image, AttackParameters(eps=EPS))
     _terminal(report, bundle.manifest.input.channels)
-    _side_by_side(report)
     command = [sys.executable, "-m", "empir", "serve", "--port", "0"]
     with subprocess.Popen(
         command, cwd=DOCS.parent, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -105,16 +102,6 @@ def _terminal(report: ProbeReport, channels: int) -> None:
         )
         shot = Image.open(Path(scratch) / "probe.png").convert("RGB").crop((0, 30, 1190, 740))
         shot.save(DOCS / "probe.png", optimize=True)
-
-
-def _side_by_side(report: ProbeReport) -> None:
-    names = ("original", "perturbation", "adversarial")
-    pictures = [Image.open(io.BytesIO(base64.b64decode(getattr(report.images, name)))) for name in names]
-    width, height = pictures[0].width * SCALE, pictures[0].height * SCALE
-    sheet = Image.new("L", (3 * width + 2 * GAP, height), 255)
-    for index, picture in enumerate(pictures):
-        sheet.paste(picture.resize((width, height), Image.Resampling.NEAREST), (index * (width + GAP), 0))
-    sheet.save(DOCS / "attack.png", optimize=True)
 
 
 if __name__ == "__main__":
