@@ -124,7 +124,7 @@ def decode_files(paths: Sequence[str], spec: Input) -> Decoded:
 
 def unreadable_image(path: str, reason: str) -> DataError:
     """The error that names an unreadable file."""
-    return DataError(f"{path}: cannot be read ({reason}); mend or delete it, or have unreadable images skipped")
+    return DataError(f"{path}: cannot be read ({reason}); mend or delete it, or leave it out: --skip-unreadable")
 
 
 def _end_with_parent() -> None:
