@@ -69,7 +69,7 @@ def capacity(
     def measure(rate: float) -> Step:
         found = _step(common, target, work, rate, step, p99, errors)
         common.believe(found.pressure)
-        words = f"p99 {milliseconds(found.p99_ms)}, {found.failed:.1%} failed"
+        words = f"answered {found.answered_rate:,.0f}/s, p99 {milliseconds(found.p99_ms)}, {found.failed:.1%} failed"
         console.print(f"{rate:8,.0f}/s  {'holds' if found.held else 'fails'}  {words}", highlight=False)
         return found
 
