@@ -20,20 +20,26 @@ BATCH = 250
 PATIENCE_MS = 3_600_000
 """The members' deadline here: on a slow machine no image must go without its score."""
 
-DEFAULT_SCORE: ScoreName = "jensen_shannon"
+
+def usual_score(manifest: Manifest) -> ScoreName:
+    """The one that sees an attack on full precision alone best, where there are members of both kinds to compare."""
+    kinds = {member.precision.is_float for member in manifest.members}
+    return "kullback_leibler" if len(kinds) == 2 else "jensen_shannon"
 
 
 def choose_detection(
-    ensemble: Ensemble, manifest: Manifest, validation: Examples, score: ScoreName = DEFAULT_SCORE
+    ensemble: Ensemble, manifest: Manifest, validation: Examples, score: ScoreName | None = None
 ) -> Detection | None:
     """The score over all members, with the threshold that at most 5% of the validation images are above.
 
-    At most 5,000 images, drawn by a fixed seed, are asked. None for a single member, which has nothing to disagree
-    with. Raises InvalidValue if the score does not fit the members, EmpirError if a member fails on an image.
+    At most 5,000 images, drawn by a fixed seed, are asked; without a `score` it is the usual one. None for a single
+    member, which has nothing to disagree with. Raises InvalidValue if the score does not fit the members,
+    EmpirError if a member fails on an image.
     """
     names = tuple(member.name for member in manifest.members)
     if len(names) < 2:
         return None
+    score = score or usual_score(manifest)
     kinds = {member.precision.is_float for member in manifest.members}
     if score in BETWEEN_KINDS and len(kinds) != 2:
         raise InvalidValue(
@@ -58,7 +64,7 @@ def threshold_of(scores: NDArray[np.float64], false_alarms: float = FALSE_ALARMS
     return float(ordered[below - 1] + (ordered[below] - ordered[below - 1]) / 2)
 
 
-def add_detection(folder: Path, validation: Examples, score: ScoreName = DEFAULT_SCORE) -> Manifest:
+def add_detection(folder: Path, validation: Examples, score: ScoreName | None = None) -> Manifest:
     """Choose the threshold of the bundle in `folder` and write it into its manifest, of which nothing else changes.
 
     The version stays: it stands for the members, and so for every vote and verdict, which a threshold does not touch.

@@ -6,7 +6,7 @@ from typing import get_args
 import click
 from rich.console import Console
 
-from export.detection import DEFAULT_SCORE, add_detection
+from export.detection import add_detection
 from export.training.own_images import recipe_of
 from export.training.recipes import RECIPES
 from runtime.cli import bundles_option, open_bundle
@@ -25,14 +25,12 @@ def main() -> None:
 @click.option(
     "--score",
     type=click.Choice(get_args(ScoreName)),
-    default=DEFAULT_SCORE,
-    show_default=True,
-    help="How far the members are apart.",
+    help="How far the members are apart. [kullback_leibler between full and low precision, else jensen_shannon]",
 )
 @click.option(
     "--data-dir", type=click.Path(path_type=Path), envvar="EMPIR_DATA_DIR", help="Where data sets are, or go."
 )
-def threshold(bundle: str, bundles: Path, score: ScoreName, data_dir: Path | None) -> None:
+def threshold(bundle: str, bundles: Path, score: ScoreName | None, data_dir: Path | None) -> None:
     """Choose the score above which an image is suspicious, and write it into BUNDLE's manifest.
 
     At most 5% of the clean validation images are above it. Nothing else of the bundle changes, not its version either:

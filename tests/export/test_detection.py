@@ -55,10 +55,10 @@ def test_the_threshold_is_the_served_graphs(toy: ToyBundle, validation: Split) -
     ensemble = Ensemble.of_bundle(load_bundle(toy.folder))
     chosen = choose_detection(ensemble, toy.manifest, validation)
     assert chosen is not None
-    assert (chosen.score, chosen.members, chosen.images) == ("jensen_shannon", ("w2a4-a", "w2a4-b", "fp32"), 24)
+    assert (chosen.score, chosen.members, chosen.images) == ("kullback_leibler", ("w2a4-a", "w2a4-b", "fp32"), 24)
     one_by_one = [ensemble.predict(validation.pixels(index, index + 1)) for index in range(24)]
     ensemble.close()
-    scorer = Scorer.of(toy.manifest, "jensen_shannon", chosen.members)
+    scorer = Scorer.of(toy.manifest, "kullback_leibler", chosen.members)
     above = sum(float(scorer(prediction)[0]) > chosen.threshold for prediction in one_by_one)
     assert above == 1 and chosen.false_alarms == pytest.approx(1 / 24, abs=1e-6)
 
