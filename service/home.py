@@ -153,11 +153,12 @@ def _attacks(manifest: Manifest) -> tuple[AttackName, ...]:
     return ATTACKS if all(member.gradient_file is not None for member in manifest.members) else QUERY_ATTACKS
 
 
-def _steps(name: AttackName) -> dict[str, Any] | None:
-    """What the field for steps is called, and takes; None for an attack of one step."""
+def _steps(name: AttackName) -> dict[str, Any]:
+    """What the field for steps is called, and takes."""
     if name in QUERY_ATTACKS:
         return {"called": "Queries", "default": DEFAULT_QUERIES, "largest": MOST_QUERIES}
-    return None if KINDS[name].one_step else {"called": "Steps", "default": DEFAULT_STEPS, "largest": MOST_STEPS}
+    default, largest = (1, 1) if KINDS[name].one_step else (DEFAULT_STEPS, MOST_STEPS)
+    return {"called": "Steps", "default": default, "largest": largest}
 
 
 def _eps(norm: NormName, manifest: Manifest) -> dict[str, float]:

@@ -109,10 +109,9 @@ export class Attack {
   #kind() {
     this.cancel("Cancelled."); // a search keeps to one attack
     const { steps } = $("kind").selectedOptions[0];
-    $("steps").disabled = !steps;
-    if (!steps || $("steps").max === String(steps.largest)) return;
+    if ($("steps").max === String(steps.largest)) return;
     $("effort").textContent = steps.called;
-    Object.assign($("steps"), { value: steps.default, max: steps.largest });
+    Object.assign($("steps"), { value: steps.default, max: steps.largest, disabled: steps.largest === 1 });
   }
 
   #draw() {
