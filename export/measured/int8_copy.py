@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from export.measured.shortest import ROUNDS, shortest_us
 from export.post_training.classifier import Preprocessing, read_classifier
-from export.post_training.quantization import PLAIN
+from export.post_training.quantization import QUICK
 from export.post_training.quantized_bundle import MemberGraph, quantized_member
 from models.precision import Precision
 from runtime.bundle import Bundle
@@ -23,8 +23,8 @@ IMAGES = 8
 def int8_copy(bundle: Bundle, rounds: int = ROUNDS) -> Int8Copy | None:
     """What the full-precision member would cost in int8, quantized after training.
 
-    None where the bundle has an int8 member, or no full-precision one. Its levels are chosen on noise: how well they
-    are chosen costs nothing. Raises QuantizationError for an operator without a rule.
+    None where the bundle has an int8 member, or no full-precision one. Its levels are chosen quickly, and on noise: how
+    well they are chosen changes no cost. Raises QuantizationError for an operator without a rule.
     """
     alone = compared(bundle)
     if alone is None:
@@ -62,4 +62,4 @@ def _quantized(graph: bytes, images: NDArray[np.float32]) -> MemberGraph:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "fp32.onnx"
         path.write_bytes(graph)
-        return quantized_member(read_classifier(path, Preprocessing()), "int8", INT8, images, PLAIN)
+        return quantized_member(read_classifier(path, Preprocessing()), "int8", INT8, images, QUICK)

@@ -11,7 +11,7 @@ from torch import Tensor
 from export.post_training.grids import Grid, best_grid
 from export.post_training.onnx_nodes import OnnxGraph, Values
 from export.post_training.operators import gridded
-from export.post_training.rounding import Levels, best_scales, compensated, nearest, refitted
+from export.post_training.rounding import Levels, best_scales, compensated, nearest, refitted, widest_scales
 from export.post_training.weighted_layers import WeightedLayer, weighted_layer
 
 Array = NDArray[np.float32]
@@ -29,15 +29,20 @@ class QuantizedLayer:
 
 @dataclass(frozen=True)
 class Method:
-    """How weights are rounded. `plain` is the nearest level and nothing else."""
+    """How weights are rounded; what comes first costs most."""
 
     compensate: bool = True
     refit: bool = True
     correct_bias: bool = True
+    search: bool = True
+    """For the scales with the smallest error; else they reach to the largest weight."""
 
 
-PLAIN = Method(compensate=False, refit=False, correct_bias=False)
 CORRECTED = Method()
+PLAIN = Method(compensate=False, refit=False, correct_bias=False)
+"""The nearest level, by the best scales, and nothing else."""
+QUICK = Method(compensate=False, refit=False, correct_bias=False, search=False)
+"""For a network whose answers do not matter, only what they cost."""
 
 
 @dataclass
@@ -135,6 +140,8 @@ class _Walk:
 
     def _rounded(self, layer: WeightedLayer, exact: Array, served: Array) -> Levels:
         weights = layer.matrix()
+        if not self._method.search:
+            return nearest(weights, widest_scales(weights, self._bits).float().double(), self._bits)
         if not self._method.refit and not self._method.compensate:
             return nearest(weights, self._scales(weights, layer.mean_squares(served)), self._bits)
         moments = layer.moments(served, served)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from export.post_training.grids import best_grid
-from export.post_training.rounding import Levels, best_scales, compensated, nearest, refitted
+from export.post_training.rounding import Levels, best_scales, compensated, nearest, refitted, widest_scales
 
 
 def problem(seed: int, rows: int = 3, width: int = 6, correlation: float = 0.8) -> tuple[Tensor, Tensor, Tensor]:
@@ -96,3 +96,14 @@ def test_a_grid_clips_an_outlier_where_that_pays(outlier: float) -> None:
     grid = best_grid(values)
     assert (grid.scale * 255 < outlier * 0.99) == (outlier > 1)
     assert np.square(grid.dequantize(grid.quantize(values)) - values).mean() <= (outlier / 255) ** 2 / 12 * 1.05
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_at_the_widest_scales_the_largest_weight_is_the_top_level_and_no_search_loses_more(bits: int) -> None:
+    weights = torch.randn(2, 5, 30, dtype=torch.float64, generator=torch.Generator().manual_seed(bits))
+    widest = widest_scales(weights, bits)
+    assert (nearest(weights, widest, bits).levels.abs().amax(dim=-1) == 2 ** (bits - 1) - 1).all()
+    importance = torch.ones(2, 30, dtype=torch.float64)
+    found = best_scales(weights, bits, importance)
+    errors = [(nearest(weights, each, bits).weights - weights).square().sum() for each in (found, widest)]
+    assert errors[0] <= errors[1]
