@@ -45,7 +45,8 @@ def best_scales(weights: Tensor, bits: int, importance: Tensor) -> Tensor:
 def widest_scales(weights: Tensor, bits: int) -> Tensor:
     """Scales [G, O, 1] at which the largest of each row of weights [G, O, K] is the top level."""
     largest: Tensor = weights.abs().amax(dim=-1, keepdim=True).clamp(min=1e-12)
-    return largest / (2 ** (bits - 1) - 1)
+    scales: Tensor = largest / (2 ** (bits - 1) - 1)
+    return scales
 
 
 def nearest(weights: Tensor, scales: Tensor, bits: int) -> Levels:

@@ -94,7 +94,7 @@ def test_labels_come_from_a_file_with_or_without_ids(tmp_path: Path) -> None:
     path.write_text("cat\ndog\ncat\n")
     with pytest.raises(DataError, match=r"labels that differ, got 'cat' twice"):
         Labels.read(path)
-    with pytest.raises(DataError, match=r"no\.txt: expected a text file"):
+    with pytest.raises(DataError, match=r"no\.txt: cannot be read: No such file"):
         Labels.read(tmp_path / "no.txt")
 
 
