@@ -1,6 +1,5 @@
 """The probe: attack one image, knowing the vote, and report what happened."""
 
-import base64
 import time
 from dataclasses import dataclass, field, replace
 
@@ -15,20 +14,10 @@ from robustness.losses.goals import ANY_OTHER, Goals, as_asked, every_class
 from robustness.losses.over_members import Loss, joint_margin, mean_probability
 from robustness.norms import NORMS
 from robustness.parameters import AttackParameters, Plan, blind_warning, plan, require_gradients
-from robustness.probe_report import (
-    THREAT_MODELS,
-    Attack,
-    MemberView,
-    Outcome,
-    Perturbation,
-    Pictures,
-    ProbeReport,
-    View,
-)
+from robustness.probe_report import THREAT_MODELS, Attack, Outcome, ProbeReport
+from robustness.probe_views import in_8_bits, member_view, perturbation, pictures, view
 from robustness.victim import Array, Spent, Victim
-from runtime.detection import suspicious
 from runtime.errors import InvalidValue, NoQuorum
-from runtime.images import encode_png
 from runtime.manifest import Manifest
 from runtime.prediction import Prediction
 from runtime.vote import NO_VOTE
@@ -129,7 +118,7 @@ class _Run:
         smallest = None if adversarial is None else self._smallest(adversarial)
         norms = self._gradient_norms()
         after = None if adversarial is None else self.victim.predict(adversarial)
-        if adversarial is not None and not self._fallen(_in_8_bits(adversarial))[0]:
+        if adversarial is not None and not self._fallen(in_8_bits(adversarial))[0]:
             self.warnings.append("rounded to 8 bits, as in the PNG, the adversarial image no longer does it")
         if self.victim.blind:
             self.warnings.append(blind_warning(self.victim.blind))
@@ -139,13 +128,13 @@ class _Run:
             confirmed_on_served=adversarial is not None and bool(self._fallen(adversarial)[0]),
             threat_model=self._threat_model(),
             attack=self._described(),
-            clean=_view(self.clean, self.manifest),
-            adversarial=None if after is None else _view(after, self.manifest),
-            perturbation=None if adversarial is None else _perturbation(self.image, adversarial),
+            clean=view(self.clean, self.manifest),
+            adversarial=None if after is None else view(after, self.manifest),
+            perturbation=None if adversarial is None else perturbation(self.image, adversarial),
             smallest_eps=smallest,
-            members=[_member_view(m, self.manifest, self.clean, after, self.label, norms[m]) for m in members],
+            members=[member_view(m, self.manifest, self.clean, after, self.label, norms[m]) for m in members],
             warnings=self.warnings,
-            images=_pictures(self.image, self.image if adversarial is None else adversarial),
+            images=pictures(self.image, self.image if adversarial is None else adversarial),
             queries=spent.queries,
             gradient_calls=spent.gradient_calls,
             time_ms=round(1000 * (time.perf_counter() - self.start), 2),
@@ -238,65 +227,3 @@ class _Run:
             losses=self.losses,
             halved_at=self._halve_at,
         )
-
-
-def _in_8_bits(image: Array) -> Array:
-    rounded: Array = (np.rint(image * 255) / 255).astype(np.float32)
-    return rounded
-
-
-def _perturbation(image: Array, adversarial: Array) -> Perturbation:
-    change = (adversarial - image).astype(np.float64)
-    return Perturbation(
-        l0=int((change != 0).any(axis=1).sum()),
-        l2=round(float(np.linalg.norm(change)), 6),
-        linf=round(float(np.abs(change).max()), 6),
-    )
-
-
-def _view(prediction: Prediction, manifest: Manifest) -> View:
-    verdict, suspected = int(prediction.verdict[0]), suspicious(manifest, prediction)
-    if verdict == NO_VOTE:
-        return View(label=None, class_index=None, confidence=None, agreement=None, suspicious=suspected)
-    return View(
-        label=manifest.labels[verdict],
-        class_index=verdict,
-        confidence=round(prediction.confidence(0), 6),
-        agreement=round(prediction.agreement(0), 6),
-        suspicious=suspected,
-    )
-
-
-def _member_view(
-    index: int, manifest: Manifest, clean: Prediction, after: Prediction | None, label: int, norm: float | None
-) -> MemberView:
-    entry = manifest.members[index]
-    before = clean.votes[index, 0]
-    now = before if after is None else after.votes[index, 0]
-    return MemberView(
-        name=entry.name,
-        precision=entry.precision,
-        label_before=None if before == NO_VOTE else manifest.labels[before],
-        label_after=None if now == NO_VOTE else manifest.labels[now],
-        flipped=bool(before != now),
-        margin_before=_margin(clean, index, label),
-        margin_after=None if after is None else _margin(after, index, label),
-        gradient_norm=norm,
-    )
-
-
-def _margin(prediction: Prediction, member: int, label: int) -> float | None:
-    if prediction.votes[member, 0] == NO_VOTE:
-        return None
-    logits = prediction.logits[member, 0]
-    return round(float(logits[label] - np.delete(logits, label).max()), 4)
-
-
-def _pictures(image: Array, adversarial: Array) -> Pictures:
-    change = (adversarial - image)[0]
-    largest = float(np.abs(change).max())
-    magnified = 0.5 + 0.5 * change / (largest or 1)
-    original, attacked, shown = (
-        base64.b64encode(encode_png(pixels)).decode() for pixels in (image[0], adversarial[0], magnified)
-    )
-    return Pictures(original=original, adversarial=attacked, perturbation=shown)
