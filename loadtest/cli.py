@@ -10,7 +10,10 @@ from loadtest.commands.soak import soak
 
 @click.group()
 def main() -> None:
-    """Put a server under load."""
+    """Put a server under load.
+
+    Of an EMPIR Serve a report says which bundle was measured, if `pip install ./clients/python` has been done.
+    """
 
 
 for command in (run, capacity, soak, compare_servers):

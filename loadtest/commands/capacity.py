@@ -18,11 +18,12 @@ from loadtest.commands.options import (
     provenance,
     read_target,
 )
-from loadtest.commands.output import deliver, grid, pressure_text
+from loadtest.commands.output import deliver, grid, plain, pressure_text
 from loadtest.commands.run import measured, require_answers
 from loadtest.latency import milliseconds
 from loadtest.page.sections import capacity_page
 from loadtest.pressure import worst
+from loadtest.subject import named, read_subject
 from loadtest.target import Target
 from loadtest.view import watched
 from loadtest.workload import Workload
@@ -65,6 +66,8 @@ def capacity(
     """
     target = read_target(url, common)
     work, told, console = common.work(target), provenance(), Console(stderr=True)
+    subject = read_subject(target, common.bundle)
+    about = named({"measured": subject})
 
     def measure(rate: float) -> Step:
         found = _step(common, target, work, rate, step, p99, errors)
@@ -76,8 +79,8 @@ def capacity(
     found = search(measure, start, ceiling, precision, max(start / 64, LEAST_REQUESTS / step))
     facts = ({"objective": f"p99 {p99:g} ms", **common.setting([target], common.pattern)}, told)
     title = f"Capacity of {target.name}"
-    result = {**dataclasses.asdict(found), "p99_objective_ms": p99, "monotone": found.monotone}
-    deliver(common, result, _table(found, p99), title, capacity_page(title, found, p99, *facts))
+    result = {**plain(found, subject), "p99_objective_ms": p99, "monotone": found.monotone}
+    deliver(common, result, _table(found, p99), title, capacity_page(title, about, found, p99, *facts), about)
     if found.rate is None:
         raise Missed(
             f"no rate held p99 {p99:g} ms: the lowest tried was {min(step.rate for step in found.steps):.3g}/s"

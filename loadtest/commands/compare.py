@@ -13,12 +13,13 @@ from loadtest.commands.options import (
     provenance,
     read_target,
 )
-from loadtest.commands.output import deliver, grid, pressure_text
+from loadtest.commands.output import deliver, grid, plain, pressure_text
 from loadtest.commands.run import measured, require_answers
 from loadtest.comparison import Round, Row, compare, schedule
 from loadtest.latency import milliseconds
 from loadtest.page.sections import compare_page
 from loadtest.pressure import Pressure, worst
+from loadtest.subject import named, read_subject
 from loadtest.target import Target
 from loadtest.workload import Workload
 
@@ -49,6 +50,8 @@ def compare_servers(urls: tuple[str, ...], rounds: int, duration: float, rate: f
     if len({target.name for target in targets}) < len(targets):
         raise click.UsageError("URLS: expected different ones; give the same URL names, as in a=URL b=URL")
     works, told = [common.work(target) for target in targets], provenance()
+    subjects = {target.name: read_subject(target, common.bundle) for target in targets}
+    about = named(subjects)
     done: list[list[Round]] = []
     pressures: list[Pressure] = []
     with Console(stderr=True).status("") as status:
@@ -63,13 +66,15 @@ def compare_servers(urls: tuple[str, ...], rounds: int, duration: float, rate: f
     title = f"{len(targets)} servers side by side"
     page = compare_page(
         title,
+        about,
         rows,
         overall,
         {**common.setting(targets, common.loop(rate)), "rounds": f"{rounds} of {duration:g} s"},
         told,
     )
-    result = {"servers": [dataclasses.asdict(row) for row in rows], "pressure": dataclasses.asdict(overall)}
-    deliver(common, result, _table(rows, overall), title, page)
+    servers = [plain(row, subjects[row.name]) for row in rows]
+    result = {"servers": servers, "pressure": dataclasses.asdict(overall)}
+    deliver(common, result, _table(rows, overall), title, page, about)
 
 
 def _round(

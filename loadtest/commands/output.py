@@ -2,38 +2,55 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from loadtest.commands.options import Common
 from loadtest.latency import percentiles
 from loadtest.page.markup import Element, page
 from loadtest.pressure import Pressure
 from loadtest.report import Report
+from loadtest.subject import Subject
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
-def deliver(common: Common, result: Any, table: Table, title: str, body: list[Element]) -> None:
-    """Print the result, a dataclass or a mapping, and write its page where one is asked for."""
+def deliver(
+    common: Common,
+    result: Mapping[str, Any],
+    table: Table,
+    title: str,
+    body: list[Element],
+    measured: Mapping[str, str],
+) -> None:
+    """Print the result, with what was measured in words, and write its page where one is asked for."""
     if common.html is not None:
         try:
             common.html.write_text(page(title, body), encoding="utf-8")
         except OSError as error:
             raise click.ClickException(f"--html: {common.html}: {error.strerror}") from error
     if common.as_json:
-        plain = (
-            dataclasses.asdict(result) if dataclasses.is_dataclass(result) and not isinstance(result, type) else result
-        )
-        click.echo(orjson.dumps(plain))
+        click.echo(orjson.dumps(result))
     else:
         console = Console()
+        for name, words in measured.items():
+            console.print(Text(f"{name}: {words}"))
         console.print(table)
         if common.html is not None:
             console.print(f"[dim]{common.html}[/]", highlight=False)
+
+
+def plain(result: "DataclassInstance", subject: Subject | None) -> dict[str, Any]:
+    """A result for machines; with its subject where that is known."""
+    known = {} if subject is None else {"subject": dataclasses.asdict(subject)}
+    return {**dataclasses.asdict(result), **known}
 
 
 def summary(report: Report) -> Table:

@@ -15,12 +15,13 @@ from loadtest.commands.options import (
     read_target,
     require_listener,
 )
-from loadtest.commands.output import deliver, summary
+from loadtest.commands.output import deliver, plain, summary
 from loadtest.exchange import exchange
 from loadtest.page.sections import run_page
 from loadtest.pressure import Pressure
 from loadtest.recording import Recording
 from loadtest.report import Report, intervals, summarize
+from loadtest.subject import named, read_subject
 from loadtest.target import Target
 from loadtest.view import watched
 from loadtest.workload import Workload
@@ -55,6 +56,8 @@ def run(
     work, offered, seconds = common.work(target), None if closed else rate, duration + common.warmup
     told = provenance()
     require_listener(target)
+    subject = read_subject(target, common.bundle)
+    about = named({"measured": subject})
     with watched(f"{target.name}, {'closed loop' if closed else f'{rate:g} requests a second'}", seconds) as watch:
         recording, pressure = common.sent(target, common.plan(work, offered, seconds, partial=True), watch)
     report = measured(recording, pressure, offered, seconds, common.warmup)
@@ -64,7 +67,8 @@ def run(
     over_time = intervals(recording, max(0.5, seconds / STRETCHES), seconds)
     facts = (common.setting([target], common.loop(offered)), told)
     title = f"Load on {target.name}"
-    deliver(common, report, summary(report), title, run_page(title, report, over_time, kept, *facts))
+    page = run_page(title, about, report, over_time, kept, *facts)
+    deliver(common, plain(report, subject), summary(report), title, page, about)
     _exit(report, target, work, p99, errors)
 
 

@@ -13,13 +13,14 @@ from loadtest.commands.options import (
     read_target,
     require_listener,
 )
-from loadtest.commands.output import deliver, grid, outcomes, pressure_text
+from loadtest.commands.output import deliver, grid, outcomes, plain, pressure_text
 from loadtest.commands.run import measured, require_answers
 from loadtest.exchange import resident_bytes
 from loadtest.latency import milliseconds
 from loadtest.page.sections import soak_page
 from loadtest.report import intervals
 from loadtest.soak import Soak, drift
+from loadtest.subject import named, read_subject
 from loadtest.view import watched
 
 
@@ -43,6 +44,8 @@ def soak(url: str, rate: float, duration: float, interval: float, errors: float 
     target = read_target(url, common)
     work, told, seconds = common.work(target), provenance(), duration + common.warmup
     require_listener(target)
+    subject = read_subject(target, common.bundle)
+    about = named({"measured": subject})
     before = resident_bytes(target.base)
     with watched(f"{target.name}, {rate:g} requests a second", seconds) as watch:
         recording, pressure = common.sent(target, common.plan(work, rate, seconds, partial=True), watch)
@@ -56,7 +59,8 @@ def soak(url: str, rate: float, duration: float, interval: float, errors: float 
     result = Soak(report, rows, p50, p99, before, resident_bytes(target.base))
     facts = (common.setting([target], common.loop(rate)), told)
     title = f"Soak of {target.name}"
-    deliver(common, result, _table(result), title, soak_page(title, result, kept, *facts))
+    page = soak_page(title, about, result, kept, *facts)
+    deliver(common, plain(result, subject), _table(result), title, page, about)
     if errors is not None and report.failed > errors:
         raise Missed(f"errors: the objective is {errors:.2%}, measured {report.failed:.2%}")
 

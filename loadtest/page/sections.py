@@ -20,9 +20,15 @@ PERCENTILES = ("p50", "p90", "p99", "p99.9", "max")
 
 
 def run_page(
-    title: str, report: Report, stretches: Sequence[Interval], recording: Recording, setting: Facts, told: Facts
+    title: str,
+    about: Facts,
+    report: Report,
+    stretches: Sequence[Interval],
+    recording: Recording,
+    setting: Facts,
+    told: Facts,
 ) -> list[Element]:
-    """Of one run."""
+    """Of one run; `about` is what was measured, in words, as far as it is known."""
     offered = "closed loop" if report.offered_rate is None else f"{report.offered_rate:,.0f} a second offered"
     reading = {
         "p50": milliseconds(report.latency.p50_ms),
@@ -30,14 +36,16 @@ def run_page(
         f"answered 200, {offered}": f"{report.answered_rate:,.0f}/s",
     }
     return [
-        *_head(title, reading, report.pressure),
+        *_head(title, about, reading, report.pressure),
         element("div", _over_time(stretches), _histogram(recording, report.latency), class_="pair"),
         section("Outcomes", _outcomes(report)),
         *_origin(setting, told, report.pressure),
     ]
 
 
-def soak_page(title: str, soaked: Soak, recording: Recording, setting: Facts, told: Facts) -> list[Element]:
+def soak_page(
+    title: str, about: Facts, soaked: Soak, recording: Recording, setting: Facts, told: Facts
+) -> list[Element]:
     """Of a long run."""
     report = soaked.report
     reading = {
@@ -53,7 +61,7 @@ def soak_page(title: str, soaked: Soak, recording: Recording, setting: Facts, to
     ]
     heads = ("from", "answered", *PERCENTILES, "outcomes")
     return [
-        *_head(title, reading, report.pressure),
+        *_head(title, about, reading, report.pressure),
         element("div", _over_time(soaked.intervals), _histogram(recording, report.latency), class_="pair"),
         section("Outcomes", _outcomes(report)),
         section("Interval by interval", table("Intervals", heads, rows)),
@@ -61,7 +69,9 @@ def soak_page(title: str, soaked: Soak, recording: Recording, setting: Facts, to
     ]
 
 
-def capacity_page(title: str, found: Capacity, objective: float, setting: Facts, told: Facts) -> list[Element]:
+def capacity_page(
+    title: str, about: Facts, found: Capacity, objective: float, setting: Facts, told: Facts
+) -> list[Element]:
     """Of a search, with the throughput-latency curve."""
     rate = f"{found.rate:,.0f}/s" if found.rate is not None else "none"
     steps = sorted(found.steps, key=lambda step: step.rate)
@@ -87,7 +97,7 @@ def capacity_page(title: str, found: Capacity, objective: float, setting: Facts,
     monotone = [] if found.monotone else [_note("Not monotone: a rate held above one that did not.")]
     heads = ("rate", "answered", "p50", "p99", "failed", "")
     return [
-        *_head(title, {f"the highest rate with p99 under {objective:g} ms": rate}, pressure),
+        *_head(title, about, {f"the highest rate with p99 under {objective:g} ms": rate}, pressure),
         *monotone,
         section("Latency against rate", key(list(curves)), chart, _note(caption)),
         section("Steps", table("Steps", heads, rows)),
@@ -95,7 +105,9 @@ def capacity_page(title: str, found: Capacity, objective: float, setting: Facts,
     ]
 
 
-def compare_page(title: str, rows: Sequence[Row], pressure: Pressure, setting: Facts, told: Facts) -> list[Element]:
+def compare_page(
+    title: str, about: Facts, rows: Sequence[Row], pressure: Pressure, setting: Facts, told: Facts
+) -> list[Element]:
     """Of several servers."""
     best = max(rows, key=lambda row: row.answered_rate)
     cells = [
@@ -113,7 +125,7 @@ def compare_page(title: str, rows: Sequence[Row], pressure: Pressure, setting: F
     heads = ("server", "answered", "p50", "p99", "failed", "rate, ratio", "p50, ratio")
     base = rows[0].name
     return [
-        *_head(title, {f"answered by {best.name}, the most": f"{best.answered_rate:,.0f}/s"}, pressure),
+        *_head(title, about, {f"answered by {best.name}, the most": f"{best.answered_rate:,.0f}/s"}, pressure),
         element(
             "div",
             _ratios("Rate", {row.name: row.rate_ratio for row in rows[1:]}, base),
@@ -125,9 +137,11 @@ def compare_page(title: str, rows: Sequence[Row], pressure: Pressure, setting: F
     ]
 
 
-def _head(title: str, reading: Facts, pressure: Pressure) -> list[Element]:
+def _head(title: str, about: Facts, reading: Facts, pressure: Pressure) -> list[Element]:
     figures = [element("div", element("b", value), element("span", name)) for name, value in reading.items()]
-    head = element("header", element("h1", element("small", "Load report"), title))
+    head = element(
+        "header", element("h1", element("small", "Load report"), title), *([definitions(about)] if about else [])
+    )
     figures_row = element("div", *figures, class_="figures")
     if pressure.saturated is None:
         return [head, figures_row]

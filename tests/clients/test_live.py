@@ -115,7 +115,7 @@ def test_refusals_come_with_their_class_and_words(client: Client, server: Live) 
 
 
 def test_a_full_queue_asks_to_come_back_and_it_does(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.scheduler.usable_cores", lambda: 1)
+    monkeypatch.setattr("service.settings.usable_cores", lambda: 1)
     gate = Gate("a", W2A4, YES)
     running = start(toy_catalog(gate, full(YES)), queue=0)
     waits: list[float] = []

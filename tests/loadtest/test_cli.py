@@ -220,7 +220,8 @@ def test_compare_pairs_the_servers(tmp_path: Path) -> None:
         servers = (f"one={one.url}", f"two={two.url}/other#json")
         short = ("--rounds", "3", "--duration", "0.1", "--warmup", "0", "--rate", "100", "--pattern", "constant")
         result = load("compare", *servers, *short, "--json", "--html", str(path))
-        assert {each.path for each in one.seen} == {"/predict"} and {each.path for each in two.seen} == {"/other"}
+        assert {each.path for each in one.seen} == {"/bundles", "/predict"}
+        assert {each.path for each in two.seen} == {"/other"}
     assert result.exit_code == 0, result.output
     first, second = json.loads(result.stdout)["servers"]
     assert (first["name"], second["name"], len(second["rounds"])) == ("one", "two", 3)
