@@ -119,10 +119,10 @@ class Exchange:
             message = {**message, "headers": [*message.get("headers", []), *self._own_headers()]}
         await self._send(message)
 
-    async def respond(self, body: bytes, media_type: bytes = b"application/json", headers: Headers = ()) -> None:
-        """Answer 200 with a whole body."""
+    async def respond(self, body: bytes, headers: Headers) -> None:
+        """Answer 200 with a whole body; `headers` say what it is."""
         self.status = 200
-        start = [(b"content-type", media_type), (b"content-length", b"%d" % len(body)), *headers, *self._own_headers()]
+        start = [*headers, (b"content-length", b"%d" % len(body)), *self._own_headers()]
         if self._wire is None or not self._wire.answer(start, body):
             await self._send({"type": "http.response.start", "status": 200, "headers": start})
             await self._send({"type": "http.response.body", "body": body})

@@ -49,7 +49,8 @@ async def predict(exchange: Exchange) -> None:
     document["latency_ms"]["total"] = milliseconds(time.perf_counter() - start)
     document["bundle"] = {"name": served.manifest.name, "version": served.manifest.version}
     document["request_id"] = exchange.request_id
-    await exchange.respond(orjson.dumps(document), headers=((b"server-timing", server_timing(stages).encode()),))
+    headers = ((b"content-type", b"application/json"), (b"server-timing", server_timing(stages)))
+    await exchange.respond(orjson.dumps(document), headers)
 
 
 def parse_mode(value: object, field: str = "mode") -> Mode:
@@ -88,9 +89,9 @@ def parts_of(manifest: Manifest, placed: Placed, decoding: float, decoded: float
     ]
 
 
-def server_timing(stages: dict[str, float]) -> str:
+def server_timing(stages: dict[str, float]) -> bytes:
     """The header that browsers show (W3C Server Timing): the stages, in milliseconds."""
-    return ", ".join([f"{name};dur={1000 * seconds:.3f}" for name, seconds in stages.items()])
+    return ", ".join([f"{name};dur={1000 * seconds:.3f}" for name, seconds in stages.items()]).encode()
 
 
 def _count(

@@ -5,11 +5,14 @@ from functools import partial
 from inspect import getdoc
 from typing import Any
 
-from starlette.datastructures import Headers
-
+from service.errors import MalformedRequest
 from service.exchange import Exchange
 from service.middleware import HotRoute
-from service.oip.infer import infer
+from service.oip.infer import respond
+from service.oip.model import find_model
+from service.oip.request import HEAD_LENGTH, read_request
+from service.oip.response import write_response
+from service.predict import server_timing
 from service.state import State
 
 PATH = "/v2/models/{name}/infer"
@@ -29,12 +32,15 @@ async def model_infer(exchange: Exchange, name: str, version: str | None) -> Non
     as binary tensors. Request parameter `mode`: full or quorum.
     """
     state: State = exchange.scope["app"].state.empir
-    headers = Headers(scope=exchange.scope)
     body = await exchange.body()
-    answer, described = await infer(state, name, version, headers, body, exchange.log, exchange.left, exchange.parts)
-    media_type = described.pop("content-type").encode()
-    others = [(key.encode(), value.encode()) for key, value in described.items()]
-    await exchange.respond(answer, media_type, others)
+    model = find_model(state.catalog, name, version)
+    with state.statistics.counting(model, state.ledger) as counted:
+        if (encoding := exchange.header(b"content-encoding") or "identity") != "identity":
+            raise MalformedRequest(f"Content-Encoding: expected none, got {encoding[:32]!r}; send the body as it is")
+        request = read_request(model, body, exchange.header(HEAD_LENGTH) or None, state.settings.max_batch)
+        response = await respond(state, model, request, counted, exchange.log, exchange.left, exchange.parts)
+        answer, headers = write_response(response)
+    await exchange.respond(answer, (*headers, (b"server-timing", server_timing(counted.stages))))
 
 
 OPERATION: dict[str, Any] = {

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,39 +14,14 @@ from runtime.member import Images
 from runtime.prediction import Mode
 from service.errors import MalformedRequest
 from service.oip.images import Pictures
-from service.oip.model import Model, find_model
-from service.oip.request import HEAD_LENGTH, InferRequest, read_request
-from service.oip.response import Headers, InferResponse, write_response
+from service.oip.model import Model
+from service.oip.request import InferRequest
+from service.oip.response import InferResponse
 from service.oip.statistics import Counted
-from service.predict import parts_of, server_timing, stages_of
+from service.predict import parts_of, stages_of
 from service.scheduler import Placed
 from service.state import State
 from service.trace import Span
-
-
-async def infer(
-    state: State,
-    name: str,
-    version: str | None,
-    headers: Mapping[str, str],
-    body: bytes,
-    log: dict[str, Any],
-    left: Callable[[], bool] = lambda: False,
-    parts: list[Span] | None = None,
-) -> tuple[bytes, Headers]:
-    """The body and headers of the answer to a REST request; `headers` by lower-case name.
-
-    `log` and `parts`, a trace's, are added to; `left` says whether the client has gone. Raises UnknownModel,
-    MalformedRequest, InvalidValue, ImageTooLarge, QueueFull, DeadlineExceeded or NoQuorum.
-    """
-    model = find_model(state.catalog, name, version)
-    with state.statistics.counting(model, state.ledger) as counted:
-        if (encoding := headers.get("content-encoding", "identity")) != "identity":
-            raise MalformedRequest(f"Content-Encoding: expected none, got {encoding[:32]!r}; send the body as it is")
-        request = read_request(model, body, headers.get(HEAD_LENGTH), state.settings.max_batch)
-        answer, described = write_response(await respond(state, model, request, counted, log, left, parts))
-        described["server-timing"] = server_timing(counted.stages)
-        return answer, described
 
 
 async def respond(
@@ -58,7 +33,11 @@ async def respond(
     left: Callable[[], bool] = lambda: False,
     parts: list[Span] | None = None,
 ) -> InferResponse:
-    """The answer to a request that is read already. Raises what `infer` raises once it has read one."""
+    """The answer to a request that is read already.
+
+    `log` and `parts`, a trace's, are added to; `left` says whether the client has gone. Raises MalformedRequest,
+    ImageTooLarge, QueueFull, DeadlineExceeded or NoQuorum.
+    """
     mode: Mode = "full" if model.member is not None else request.mode or state.settings.mode
     log.update(model=model.name, mode=mode, images=len(request.image))
     with state.scheduler.place():

@@ -17,7 +17,7 @@ from service.oip.model import Model
 from service.oip.tensors import Tensor
 from service.predict import parse_mode
 
-HEAD_LENGTH = "inference-header-content-length"
+HEAD_LENGTH = b"inference-header-content-length"
 _BRACKETS = b"[{]}"
 _OTHERS = bytes(set(range(256)) - set(_BRACKETS))
 

@@ -8,8 +8,9 @@ import numpy as np
 import orjson
 
 from service.oip.tensors import Output
+from service.wire import Headers
 
-Headers = dict[str, str]
+JSON = ((b"content-type", b"application/json"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,9 @@ def write_response(response: InferResponse) -> tuple[bytes, Headers]:
     ]
     head = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     if not any(binary for _, binary in response.outputs):
-        return head, {"content-type": "application/json"}
-    headers = {"content-type": "application/octet-stream", "inference-header-content-length": str(len(head))}
-    return b"".join((head, *tail)), headers
+        return head, JSON
+    length = (b"inference-header-content-length", b"%d" % len(head))
+    return b"".join((head, *tail)), ((b"content-type", b"application/octet-stream"), length)
 
 
 def _described(output: Output, size: int | None) -> dict[str, Any]:

@@ -2,11 +2,10 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from service.ledger import Ledger
 from service.oip.model import Model
@@ -28,16 +27,6 @@ class Tally:
 
 
 @dataclass
-class Counted:
-    """One request on its way: how many images it has, and the seconds of each stage, once they are known."""
-
-    images: int = 0
-    leads: bool = True
-    """Whether it is the first of its batch: a batch of several requests is one execution."""
-    stages: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass
 class ModelStatistics:
     """What one version of a model has done."""
 
@@ -49,7 +38,7 @@ class ModelStatistics:
     batches: dict[int, defaultdict[str, Tally]] = field(default_factory=dict)
     """Of the stages of those that were answered, by their number of images."""
 
-    def succeeded(self, request: Counted, seconds: float) -> None:
+    def succeeded(self, request: "Counted", seconds: float) -> None:
         """Count a request that was answered."""
         self.last_inference_ms = time.time_ns() // 1_000_000
         self.images += request.images
@@ -94,17 +83,9 @@ class Statistics:
     def __init__(self) -> None:
         self._of: defaultdict[tuple[str, str], ModelStatistics] = defaultdict(ModelStatistics)
 
-    @contextmanager
-    def counting(self, model: Model, ledger: Ledger) -> Iterator[Counted]:
-        """Count the request that is answered in this block, once it is; as a failure if it raises."""
-        start, request = time.perf_counter(), Counted()
-        statistics = self._of[model.name, model.version]
-        try:
-            yield request
-        except BaseException:
-            statistics.tallies["fail"].add(time.perf_counter() - start)
-            raise
-        ledger.note(partial(statistics.succeeded, request, time.perf_counter() - start))
+    def counting(self, model: Model, ledger: Ledger) -> "Counted":
+        """Counts the request that is answered in its block, once it is; as a failure if it raises."""
+        return Counted(self._of[model.name, model.version], ledger)
 
     def add(self, other: "Statistics") -> None:
         """Count what another process has counted."""
@@ -114,6 +95,28 @@ class Statistics:
     def document(self, models: Iterable[Model]) -> dict[str, Any]:
         """The answer to a request for statistics."""
         return {"model_stats": [self._of[model.name, model.version].document(model) for model in models]}
+
+
+class Counted:
+    """One request on its way, while its block lasts."""
+
+    def __init__(self, statistics: ModelStatistics, ledger: Ledger) -> None:
+        self._statistics, self._ledger, self._start = statistics, ledger, time.perf_counter()
+        self.images = 0
+        self.leads = True
+        """Whether it is the first of its batch: a batch of several requests is one execution."""
+        self.stages: dict[str, float] = {}
+        """Seconds of each stage, once they are known."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        seconds = time.perf_counter() - self._start
+        if error is None:
+            self._ledger.note(partial(self._statistics.succeeded, self, seconds))
+        else:
+            self._statistics.tallies["fail"].add(seconds)
 
 
 def _tallied(tallies: defaultdict[str, Tally], names: Iterable[str]) -> dict[str, dict[str, int]]:

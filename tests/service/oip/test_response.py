@@ -35,7 +35,7 @@ def test_a_response_is_read_as_it_was_written(
 ) -> None:
     named = [(Output(f"x{i}", each.datatype, each.shape, each.data), raw) for i, (each, raw) in enumerate(drawn)]
     body, headers = write_response(InferResponse("toy", "1", request_id, degraded, named))
-    length = headers.get("inference-header-content-length")
+    length = dict(headers).get(b"inference-header-content-length")
     assert (length is None) == (not any(raw for _, raw in drawn))
     result = triton.InferenceServerClient.parse_response_body(body, header_length=length and int(length))
     head = result.get_response()
@@ -59,8 +59,9 @@ def test_json_is_json_and_bytes_follow_it() -> None:
     data = np.array([[0.5]], np.float32)
     output = Output("x", "FP32", (1, 1), data)
     body, headers = write_response(InferResponse("toy", "1", "", False, [(output, False)]))
-    assert headers == {"content-type": "application/json"}
+    assert headers == ((b"content-type", b"application/json"),)
     assert orjson.loads(body)["outputs"] == [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [0.5]}]
     body, headers = write_response(InferResponse("toy", "1", "", False, [(output, True)]))
-    assert headers["content-type"] == "application/octet-stream"
-    assert body[int(headers["inference-header-content-length"]) :] == data.tobytes()
+    told = dict(headers)
+    assert told[b"content-type"] == b"application/octet-stream"
+    assert body[int(told[b"inference-header-content-length"]) :] == data.tobytes()
