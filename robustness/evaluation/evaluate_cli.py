@@ -154,16 +154,16 @@ def _run(bundle: Bundle, plan: Plan, journal: Journal, crew: Crew, advance: Adva
 
 
 def command_of(arguments: list[str]) -> str:
-    """The command for the report; where the data lies on this machine is nobody else's business.
+    """The command for the report; where data and reports lie on this machine is nobody else's business.
 
-    >>> command_of(["evaluate", "mnist", "--data-dir", "/home/me/data", "--n", "10"])
+    >>> command_of(["evaluate", "mnist", "--data-dir", "/home/me/data", "--out=/tmp/report", "--n", "10"])
     'empir evaluate mnist --n 10'
     """
     kept, rest = ["empir"], iter(arguments)
     for argument in rest:
-        if argument == "--data-dir":
+        if argument in ("--data-dir", "--out"):
             next(rest, None)
-        elif not argument.startswith("--data-dir="):
+        elif not argument.startswith(("--data-dir=", "--out=")):
             kept.append(argument)
     return " ".join(kept)
 
