@@ -151,10 +151,10 @@ def _to_nowhere() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def held_out(manifest: Any, data_dir: Path | None) -> Any:
+def held_out(manifest: Any, data_dir: Path | None, skip_unreadable: bool = False) -> Any:
     """The test images of a bundle's data set: handed to robustness, which may not import export, that has them."""
     try:
-        return importlib.import_module("export.data.held_out").held_out(manifest, data_dir)
+        return importlib.import_module("export.data.held_out").held_out(manifest, data_dir, skip_unreadable)
     except ModuleNotFoundError as error:
         hint = f"{EXTRA['export']}, or pass --images"
         raise click.ClickException(f"evaluate needs the package {error.name}: {hint}") from error

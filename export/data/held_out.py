@@ -1,7 +1,7 @@
 """The test images of the data set that a bundle was trained on."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,8 @@ class HeldOut:
     name: str
     sums: dict[str, str]
     test: Examples
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """Images of the data set that are left out, by name, and why."""
 
     @property
     def classes(self) -> Indices:
@@ -44,21 +46,21 @@ class HeldOut:
         return as_pixels(self.test.batch(indices))
 
 
-def held_out(manifest: Manifest, data_dir: Path | None) -> HeldOut:
-    """The test images of the bundle with this manifest.
+def held_out(manifest: Manifest, data_dir: Path | None, skip_unreadable: bool = False) -> HeldOut:
+    """The test images of the bundle with this manifest; unreadable ones are left out if they were for its training.
 
     Those of somebody's own images are in the folder `data_dir` itself. Raises DataError if the data set is neither
-    that nor one of `LOADERS`.
+    that nor one of `LOADERS`, or at an unreadable image that is not to be skipped.
     """
-    name = manifest.provenance.data_set
+    name, skip = manifest.provenance.data_set, skip_unreadable or manifest.provenance.skipped_images > 0
     if manifest.provenance.recipe.startswith(PREFIX):
-        own = images_of(manifest, data_dir)
-        return HeldOut(own.name, own.md5, own.test)
+        own = images_of(manifest, data_dir, skip_unreadable=skip)
+        return HeldOut(own.name, own.md5, own.test, own.unreadable)
     if name not in LOADERS:
         raise DataError(f"{manifest.name}: trained on {name!r}, expected one of {', '.join(LOADERS)}: pass --images")
-    data = LOADERS[name](data_dir, manifest.input, manifest.provenance.skipped_images > 0)
+    data = LOADERS[name](data_dir, manifest.input, skip)
     if data.labels != manifest.labels:
         raise DataError(
             f"{manifest.name}: its labels are {manifest.labels[:3]}..., those of {name} {data.labels[:3]}..."
         )
-    return HeldOut(data.name, data.md5, data.test)
+    return HeldOut(data.name, data.md5, data.test, data.unreadable)

@@ -104,14 +104,17 @@ class OwnImages:
         return sides or [SIZES[1]], grey and bool(sides)
 
 
-def images_of(manifest: Manifest, folder: Path | None) -> DataSet:
-    """The images that the bundle was made of, in the same splits. Raises DataError if `folder` is not their folder."""
+def images_of(manifest: Manifest, folder: Path | None, *, skip_unreadable: bool = False) -> DataSet:
+    """The images that the bundle was made of, in the same splits.
+
+    Raises DataError if `folder` is not their folder, and as `OwnImages.load` does.
+    """
     if folder is None:
         raise DataError(
             f"{manifest.name}: made of somebody's own images, {manifest.provenance.data_set}; "
             "expected their folder, --data-dir DIR"
         )
-    data = OwnImages.survey(folder).load(manifest.input, skip_unreadable=manifest.provenance.skipped_images > 0)
+    data = OwnImages.survey(folder).load(manifest.input, skip_unreadable=skip_unreadable)
     if data.md5 != manifest.provenance.data_md5 or data.labels != manifest.labels:
         raise DataError(
             f"{folder}: expected the images that {manifest.name} was made of ({manifest.provenance.data_set}), got "

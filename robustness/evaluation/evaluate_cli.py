@@ -5,15 +5,14 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 import orjson
-from rich.console import Console, Group
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
 
 from robustness.cli import main
 from robustness.evaluation.crew import Alone, Crew, Processes, RayCluster
@@ -26,7 +25,7 @@ from robustness.parameters import number
 from robustness.reporting.assemble import Sitting, write_report
 from robustness.reporting.report import ADVERSARIAL, REPORT, Report
 from robustness.reporting.report_html import PAGE
-from robustness.reporting.share import Share
+from robustness.reporting.terminal import show
 from robustness.victim import Victim
 from runtime.bundle import MANIFEST, Bundle
 from runtime.cli import bundles_option, open_bundle
@@ -41,8 +40,44 @@ HEAD = {
 }
 """What `--json` prints of a report."""
 
-HeldOut = Callable[[Manifest, Path | None], ImageSet]
-"""Gives the test images of the data set that a bundle was trained on; `empir` has one, this package none."""
+HeldOut = Callable[[Manifest, Path | None, bool], ImageSet]
+"""Gives the test images of the data set that a bundle was trained on, from a folder, without unreadable ones where that
+is wanted; `empir` has one, this package none.
+"""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Options of the command that say what is to be measured."""
+
+    suite: str
+    n: int
+    seed: int
+    norm: NormName
+    eps: str | None
+    images: Path | None
+    skip_unreadable: bool
+    data_dir: Path | None
+
+    def plan(self, manifest: Manifest, held_out: HeldOut | None) -> Plan:
+        """The evaluation of the bundle with this manifest. Raises EmpirError where there is none like that."""
+        norm = self.norm
+        eps = suite_eps(self.suite, norm, manifest) if self.eps is None else self._eps(self.eps, manifest)
+        steps = make_suite(self.suite, Target(manifest, norm, eps))
+        source = open_images(self.images, manifest) if self.images else self._held_out(held_out, manifest)
+        drawn = draw(source, self.n, self.seed, skip_unreadable=self.skip_unreadable)
+        return Plan(manifest, self.suite, norm, eps, self.seed, steps, drawn)
+
+    def _eps(self, text: str, manifest: Manifest) -> float:
+        spec = manifest.input
+        return number("eps", text, NORMS[self.norm].largest((spec.channels, spec.height, spec.width)))
+
+    def _held_out(self, held_out: HeldOut | None, manifest: Manifest) -> ImageSet:
+        if held_out is None:
+            raise BadImages(
+                f"{manifest.name}: expected --images: python -m robustness has no data sets, `empir` has them"
+            )
+        return held_out(manifest, self.data_dir, self.skip_unreadable)
 
 
 @main.command("evaluate")
@@ -56,6 +91,7 @@ HeldOut = Callable[[Manifest, Path | None], ImageSet]
     "--eps", help="Radius of the ball: a number, or a fraction like 8/255. [0.3 for digits, 8/255 for photos]"
 )
 @click.option("--images", type=click.Path(path_type=Path, exists=True), help="Other labelled images: npz, or a folder.")
+@click.option("--skip-unreadable", is_flag=True, help="Leave unreadable images out; the report counts them.")
 @click.option(
     "--data-dir", type=click.Path(path_type=Path), envvar="EMPIR_DATA_DIR", help="Where data sets are, or go."
 )
@@ -70,21 +106,16 @@ HeldOut = Callable[[Manifest, Path | None], ImageSet]
 @click.pass_context
 def evaluate_command(
     ctx: click.Context,
+    /,
     bundle: str,
     bundles: Path,
-    suite: str,
-    n: int,
-    seed: int,
-    norm: NormName,
-    eps: str | None,
-    images: Path | None,
-    data_dir: Path | None,
     workers: int | None,
     address: str | None,
     out: Path | None,
     attach: bool,
     force: bool,
     as_json: bool,
+    **asked: Any,
 ) -> None:
     """Measure how robust BUNDLE is: every attack of a suite on n test images, and checks that the attacks work.
 
@@ -102,14 +133,10 @@ def evaluate_command(
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         opened = open_bundle(bundles, bundle, gradients=True)
-        manifest = opened.manifest
-        out = out or Path("reports") / f"{manifest.name}-{suite}"
+        out = out or Path("reports") / f"{opened.manifest.name}-{asked['suite']}"
         _refuse_to_overwrite(out, force)
         out.parent.mkdir(parents=True, exist_ok=True)  # where that cannot be done nothing need be attacked
-        radius = suite_eps(suite, norm, manifest) if eps is None else number("eps", eps, _largest(norm, manifest))
-        steps = make_suite(suite, Target(manifest, norm, radius))
-        source = open_images(images, manifest) if images else _held_out(ctx.obj, manifest, data_dir)
-        plan = Plan(manifest, suite, norm, radius, seed, steps, draw(source, n, seed))
+        plan = Asked(**asked).plan(opened.manifest, ctx.obj)
         report = _evaluate(opened, plan, out, _crew(opened, workers, address), console)
         if attach:
             attach_report(out, opened.folder)
@@ -184,17 +211,6 @@ def _crew(bundle: Bundle, workers: int | None, address: str | None) -> Callable[
     return lambda: Alone.of_bundle(bundle) if size == 1 else Processes(bundle, size)
 
 
-def _held_out(held_out: HeldOut | None, manifest: Manifest, data_dir: Path | None) -> ImageSet:
-    if held_out is None:
-        raise BadImages(f"{manifest.name}: expected --images: python -m robustness has no data sets, `empir` has them")
-    return held_out(manifest, data_dir)
-
-
-def _largest(norm: NormName, manifest: Manifest) -> float:
-    spec = manifest.input
-    return NORMS[norm].largest((spec.channels, spec.height, spec.width))
-
-
 def _work(out: Path) -> Path:
     return out.with_name(f"{out.name}.work")
 
@@ -207,50 +223,3 @@ def _refuse_to_overwrite(out: Path, force: bool) -> None:
     for name in (REPORT, PAGE, ADVERSARIAL):
         (out / name).unlink(missing_ok=True)
     shutil.rmtree(_work(out), ignore_errors=True)
-
-
-def show(report: Report, out: Path) -> Group:
-    """The report for people: worst case, attacks, members, checks."""
-    head = Text.assemble(
-        (f"{report.bundle.name} {report.bundle.version}, {report.suite}, {report.norm} eps {report.eps:.4g}, ", "dim"),
-        (f"n = {report.images.n}, seed {report.seed}", "dim"),
-    )
-    lines = [Text(line, "bold red" if line.startswith("Not trustworthy") else "") for line in report.summary]
-    tables = [_attacks(report), _members(report)]
-    if report.paper is not None:
-        tables.append(_paper(report))
-    return Group(head, *lines, Text(), *tables, Text(f"written to {out}", "dim"))
-
-
-def _attacks(report: Report) -> Table:
-    table = Table(
-        "attack", "tried on", "found", "first", "still right", "s", box=None, header_style="dim", pad_edge=False
-    )
-    for row in report.attacks:
-        if row.purpose in ("worst case", "paper"):
-            still = "" if row.standing is None else f"{row.standing.share:.1%}"
-            table.add_row(row.name, str(row.attacked), str(row.found), str(row.first), still, f"{row.seconds:.1f}")
-    return table
-
-
-def _members(report: Report) -> Table:
-    table = Table("", "clean", "worst case", "alone", box=None, header_style="dim", pad_edge=False)
-    for row in report.members:
-        table.add_row(row.name, *(_share(share) for share in (row.clean, row.robust, row.own)))
-    table.add_row("vote", _share(report.clean), _share(report.robust), "", style="bold")
-    return table
-
-
-def _paper(report: Report) -> Table:
-    assert report.paper is not None
-    table = Table("per cent", *report.paper.columns, box=None, header_style="dim", pad_edge=False)
-    for row in report.paper.rows:
-        if row.paper is not None:
-            table.add_row(f"paper: {row.what}", *(f"{row.paper[name]:.1f}" for name in report.paper.columns))
-        ours = (f"{100 * row.ours[name].share:.1f}" for name in report.paper.columns[:-1])
-        table.add_row(f"ours: {row.what}", *ours, f"{row.ours_mean:.1f}")
-    return table
-
-
-def _share(share: Share) -> str:
-    return f"{share.share:.1%} ({share.low:.1%} to {share.high:.1%})"

@@ -1,7 +1,8 @@
 """Labelled test images, wherever they come from, and the ones that are drawn from them to be attacked."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -15,13 +16,23 @@ from runtime.images import decode_image
 from runtime.manifest import Manifest
 
 Indices = NDArray[np.int64]
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".ppm", ".pgm")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
 
 
 class BadImages(EmpirError):
     """Test images that are missing, that cannot be read, or that are not for this bundle."""
 
     code = "bad_data"
+
+
+class UnreadableImage(BadImages):
+    """One picture of a folder that cannot be read."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"{path}: cannot be read as an image: {reason}; mend or delete it, or leave it out: --skip-unreadable"
+        )
+        self.name, self.reason = f"{path.parent.name}/{path.name}", reason
 
 
 class ImageSet(Protocol):
@@ -38,13 +49,20 @@ class ImageSet(Protocol):
     def classes(self) -> Labels:
         """The class of each image, [N]."""
 
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """Images that are not among them because they cannot be read, by name, and why; as far as that is known."""
+
     def pixels(self, indices: Indices) -> Array:
-        """Those images, float32 [B, C, H, W] in [0, 1]."""
+        """Those images, float32 [B, C, H, W] in [0, 1]. Raises UnreadableImage at one that cannot be read."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """The images under attack: their indices in the test set [n], float32 [n, C, H, W] in [0, 1], and classes [n]."""
+    """The images under attack: their indices in the test set [n], float32 [n, C, H, W] in [0, 1], and classes [n].
+
+    `unreadable` has the images that were left out, by name, and why.
+    """
 
     data_set: str
     sums: dict[str, str]
@@ -52,16 +70,41 @@ class Drawn:
     indices: Indices
     images: Array
     labels: Labels
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
 
-def draw(source: ImageSet, n: int, seed: int) -> Drawn:
-    """The first n of a permutation drawn from the seed. Raises InvalidValue if there are not so many."""
+def draw(source: ImageSet, n: int, seed: int, *, skip_unreadable: bool = False) -> Drawn:
+    """The first n of a permutation drawn from the seed; `skip_unreadable`: the first n of it that can be read.
+
+    Raises InvalidValue if there are not so many, and UnreadableImage at one that is not to be skipped.
+    """
     total = len(source.classes)
     if not 1 <= n <= total:
         raise InvalidValue(f"n: expected 1 to {total}, the images of the test set {source.name}, got {n}")
-    indices = np.random.default_rng(seed).permutation(total)[:n]
-    images = np.ascontiguousarray(source.pixels(indices), dtype=np.float32)
-    return Drawn(source.name, source.sums, total, indices, images, source.classes[indices])
+    order, unreadable = np.random.default_rng(seed).permutation(total), dict(source.unreadable)
+    if skip_unreadable:
+        indices, pixels = _readable(source, order, n, unreadable)
+    else:
+        indices, pixels = order[:n], source.pixels(order[:n])
+    images = np.ascontiguousarray(pixels, dtype=np.float32)
+    return Drawn(source.name, source.sums, total, indices, images, source.classes[indices], unreadable)
+
+
+def _readable(source: ImageSet, order: Indices, n: int, unreadable: dict[str, str]) -> tuple[Indices, Array]:
+    """The first n in this order that can be read, and their pixels; those before them that cannot are entered."""
+    indices, images = list[int](), list[Array]()
+    for index in order.tolist():
+        if len(indices) == n:
+            break
+        try:
+            images.append(source.pixels(np.array([index])))
+        except UnreadableImage as error:
+            unreadable[error.name] = error.reason
+        else:
+            indices.append(index)
+    if len(indices) < n:
+        raise InvalidValue(f"n: expected 1 to {len(indices)}, the readable images of {source.name}, got {n}")
+    return np.array(indices), np.concatenate(images)
 
 
 def open_images(path: Path, manifest: Manifest) -> ImageSet:
@@ -81,6 +124,7 @@ class ArraySet:
     sums: dict[str, str]
     classes: Labels
     images: Array | NDArray[np.uint8]
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
     def pixels(self, indices: Indices) -> Array:
         chosen = self.images[indices]
@@ -121,6 +165,7 @@ class FolderSet:
     classes: Labels
     files: list[Path]
     manifest: Manifest
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
     def pixels(self, indices: Indices) -> Array:
         return np.concatenate([self._decode(self.files[index]) for index in indices.tolist()])
@@ -128,8 +173,10 @@ class FolderSet:
     def _decode(self, path: Path) -> Array:
         try:
             return decode_image(path.read_bytes(), self.manifest.input)
-        except (OSError, ImageError, ImageTooLarge, InvalidValue) as error:
-            raise BadImages(f"{path}: cannot be read as an image: {error}") from error
+        except OSError as error:  # its own words name the path once more
+            raise UnreadableImage(path, error.strerror or type(error).__name__) from error
+        except (ImageError, ImageTooLarge, InvalidValue) as error:
+            raise UnreadableImage(path, str(error)) from error
 
 
 def _open_folder(path: Path, manifest: Manifest) -> FolderSet:

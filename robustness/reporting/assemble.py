@@ -43,6 +43,7 @@ from runtime.origin import git_commit, hardware, packages
 PACKAGES = ("empir-serve", "numpy", "onnxruntime", "pyautoattack", "torch", "ray")
 MOST_PLANTED = 10
 MOST_PICTURES = 12
+MOST_NAMED = 3
 DIGITS = 4
 
 
@@ -188,13 +189,21 @@ def _summary(findings: Findings, checks: list[Check]) -> list[str]:
         if plan.manifest.input.std is not None:
             lines.append(f"The paper counts eps after normalisation: 1 there is {unit(plan.manifest):.4f} here.")
     if skipped := plan.manifest.provenance.skipped_images:
-        lines.append(f"{skipped:,} unreadable images of the data set that the bundle was made of were left out.")
+        lines.append(f"Unreadable images left out of the data set that the bundle was made of: {skipped:,}.")
+    if unreadable := plan.drawn.unreadable:
+        lines.append(f"Unreadable images left out of {plan.drawn.data_set}: {_counted(list(unreadable))}.")
     lines += [
         f"{member.name} has no gradient graph: attacks that need its gradient were left out."
         for member in plan.manifest.members
         if member.gradient_file is None
     ]
     return lines
+
+
+def _counted(names: list[str]) -> str:
+    """How many, and the first of them: `5 (a, b, c and 2 more)`."""
+    more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+    return f"{len(names):,} ({', '.join(names[:MOST_NAMED])}{more})"
 
 
 def _percent(share: Share) -> str:
@@ -219,7 +228,14 @@ def _bundle(manifest: Manifest) -> BundleIdentity:
 def _images(plan: Plan) -> DrawnImages:
     drawn = plan.drawn
     indices = drawn.indices.tolist()
-    return DrawnImages(data_set=drawn.data_set, sums=drawn.sums, total=drawn.total, n=len(indices), indices=indices)
+    return DrawnImages(
+        data_set=drawn.data_set,
+        sums=drawn.sums,
+        total=drawn.total,
+        n=len(indices),
+        indices=indices,
+        unreadable=dict(drawn.unreadable),
+    )
 
 
 def _run(findings: Findings, sitting: Sitting) -> Run:

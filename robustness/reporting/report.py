@@ -51,6 +51,9 @@ class DrawnImages(Part):
     total: int = Field(description="Images in the test set.")
     n: int
     indices: list[int] = Field(description="In the test set, in the order in which they were drawn.")
+    unreadable: dict[str, str] = Field(
+        default_factory=dict, description="Images left out because they cannot be read, by name, and why."
+    )
 
 
 class Run(Part):

@@ -60,8 +60,17 @@ def origin(report: Report) -> Section:
         definitions(facts),
         folded("Checksums", table("Checksums", heads, [*hashes, *sums])),
         folded(f"The {images.n} images, by their index in the test set", indices),
+        _unreadable(images.unreadable),
     )
     return Section("origin", "How it was made", body)
+
+
+def _unreadable(reasons: dict[str, str]) -> Element | None:
+    if not reasons:
+        return None
+    rows: list[list[Content]] = [[name, reason] for name, reason in reasons.items()]
+    title = f"Left out because unreadable: {len(reasons):,}"
+    return folded(title, table("Images that cannot be read", columns("Image|Why", ""), rows))
 
 
 def _hash(value: str) -> Element:

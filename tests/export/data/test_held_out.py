@@ -21,7 +21,7 @@ def manifest(data_set: str) -> Manifest:
 
 def data(labels: tuple[str, ...]) -> DataSet:
     split = Split(IMAGES, np.array([0, 1, 2, 0]))
-    return DataSet("pets", labels, split, split, split, {"pets.bin": "0" * 32})
+    return DataSet("pets", labels, split, split, split, {"pets.bin": "0" * 32}, {"a.png": "empty"})
 
 
 def test_the_test_split_is_given_as_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,8 +40,12 @@ def test_other_labels_or_an_unknown_data_set_are_refused(monkeypatch: pytest.Mon
         held_out(manifest("stars"), None)
 
 
-@pytest.mark.parametrize("skipped", [0, 2])
-def test_what_was_left_out_for_training_is_left_out_again(skipped: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("skipped", "wanted"), [(0, False), (2, False), (0, True)], ids=["neither", "for training", "now"]
+)
+def test_what_was_left_out_for_training_or_is_to_be_is_left_out(
+    skipped: int, wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[bool] = []
 
     def load(data_dir: Path | None, spec: Input, skip: bool) -> DataSet:
@@ -51,5 +55,6 @@ def test_what_was_left_out_for_training_is_left_out_again(skipped: int, monkeypa
     monkeypatch.setitem(module.LOADERS, "pets", load)
     trained = manifest("pets")
     provenance = trained.provenance.model_copy(update={"skipped_images": skipped})
-    held_out(trained.model_copy(update={"provenance": provenance}), None)
-    assert asked == [skipped > 0]
+    source = held_out(trained.model_copy(update={"provenance": provenance}), None, wanted)
+    assert asked == [skipped > 0 or wanted]
+    assert source.unreadable == {"a.png": "empty"}

@@ -10,10 +10,13 @@ from click.testing import CliRunner, Result
 import empir
 from robustness.evaluation.crew import Alone, Crew, Processes, RayCluster
 from robustness.evaluation.evaluate_cli import HEAD, main
+from robustness.evaluation.image_sets import BadImages, ImageSet
 from robustness.evaluation.worker import Task
 from robustness.reporting.report import ADVERSARIAL, REPORT, Report
 from runtime.bundle import load_bundle
 from runtime.ensemble import Ensemble
+from runtime.images import encode_png
+from runtime.manifest import Manifest
 from tests.robustness.evaluations import STEPS
 from tests.toy_bundle import ToyBundle
 
@@ -85,6 +88,37 @@ def test_from_a_bundle_to_a_report(toy_copy: Path, toy: ToyBundle, images: Path)
 )
 def test_bad_input_is_one_line(toy: ToyBundle, images: Path, arguments: tuple[str, ...], says: str) -> None:
     assert error_of(run(toy.folder, images, *arguments)) == says
+
+
+def test_unreadable_images_are_named_or_left_out_and_counted(toy: ToyBundle, tmp_path: Path) -> None:
+    for place, (image, label) in enumerate(zip(toy.images[:N], toy.classes[:N], strict=True)):
+        path = tmp_path / "pictures" / str(label) / f"{place}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_png(image))
+    broken = tmp_path / "pictures" / "0" / "broken.png"
+    broken.parent.mkdir(exist_ok=True)
+    broken.write_bytes(b"hello")
+    refused = error_of(run(toy.folder, tmp_path / "pictures", "--n", "5"))
+    assert refused.startswith(f"{broken}: cannot be read") and refused.endswith("leave it out: --skip-unreadable")
+    assert not (tmp_path / "out").exists()
+    result = run(toy.folder, tmp_path / "pictures", "--seed", "3", "--skip-unreadable")
+    assert result.exit_code == 0, result.output
+    report = Report.model_validate_json((tmp_path / "out" / REPORT).read_text(encoding="utf-8"))
+    assert list(report.images.unreadable) == ["0/broken.png"] and report.images.n == N
+    assert "Unreadable images left out of pictures: 1 (0/broken.png)." in report.summary
+
+
+def test_the_bundles_own_test_set_is_told_whether_to_leave_unreadable_images_out(toy: ToyBundle) -> None:
+    told: list[bool] = []
+
+    def held_out(manifest: Manifest, data_dir: Path | None, skip_unreadable: bool) -> ImageSet:
+        told.append(skip_unreadable)
+        raise BadImages("nothing here")
+
+    for flags in ((), ("--skip-unreadable",)):
+        arguments = ["evaluate", "toy", "--bundles", str(toy.folder.parent), *flags]
+        assert error_of(CliRunner().invoke(main, arguments, obj=held_out)) == "nothing here"
+    assert told == [False, True]
 
 
 def test_another_evaluation_in_the_folder_is_refused(toy: ToyBundle, images: Path) -> None:

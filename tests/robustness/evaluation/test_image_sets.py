@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from robustness.evaluation.image_sets import ArraySet, BadImages, draw, open_images
+from robustness.evaluation.image_sets import ArraySet, BadImages, UnreadableImage, draw, open_images
 from runtime.errors import InvalidValue
 from runtime.images import encode_png
 from tests.linear_victim import LINEAR_MANIFEST
@@ -73,3 +73,52 @@ def test_a_folder_that_is_not_for_this_bundle(tmp_path: Path) -> None:
     (tmp_path / "cow").mkdir()
     with pytest.raises(BadImages, match="cow: expected the name of a label, or its index, such as 'cat'"):
         open_images(tmp_path, LINEAR_MANIFEST)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Six pictures of two classes, two of which cannot be read: one is text, one a folder."""
+    for place, image in enumerate(IMAGES):
+        path = tmp_path / "pets" / ("cat" if place < 3 else "dog") / f"{place}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_png(image / np.float32(255)))
+    (tmp_path / "pets" / "cat" / "1.png").write_bytes(b"hello")
+    (tmp_path / "pets" / "dog" / "4.png").unlink()
+    (tmp_path / "pets" / "dog" / "4.png").mkdir()
+    return tmp_path / "pets"
+
+
+def test_an_unreadable_picture_is_named_with_what_to_do(folder: Path) -> None:
+    source = open_images(folder, LINEAR_MANIFEST)
+    with pytest.raises(UnreadableImage, match=r"(cat/1|dog/4)\.png: cannot be read as an image: .*--skip-unreadable"):
+        draw(source, 6, seed=0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_unreadable_pictures_can_be_left_out_and_are_counted(folder: Path, seed: int) -> None:
+    """The others keep their places in the permutation and their indices in the folder."""
+    source = open_images(folder, LINEAR_MANIFEST)
+    order = [index for index in np.random.default_rng(seed).permutation(6).tolist() if index not in (1, 4)]
+    drawn = draw(source, 4, seed, skip_unreadable=True)
+    assert drawn.indices.tolist() == order and drawn.total == 6
+    assert drawn.labels.tolist() == [index // 3 for index in order]
+    np.testing.assert_allclose(drawn.images, IMAGES[order] / 255, atol=1e-6)
+    assert set(drawn.unreadable) <= {"cat/1.png", "dog/4.png"}
+    assert all(str(folder) not in reason and reason for reason in drawn.unreadable.values())
+    with pytest.raises(InvalidValue, match="n: expected 1 to 4, the readable images of pets, got 5"):
+        draw(source, 5, seed, skip_unreadable=True)
+
+
+def test_pictures_after_the_last_one_drawn_are_not_even_read(folder: Path) -> None:
+    source = open_images(folder, LINEAR_MANIFEST)
+    drawn = draw(source, 1, seed=0, skip_unreadable=True)
+    before = np.random.default_rng(0).permutation(6).tolist().index(drawn.indices[0])
+    assert len(drawn.unreadable) == before
+
+
+def test_where_all_can_be_read_the_draw_is_the_same() -> None:
+    source = ArraySet("six", {}, LABELS, IMAGES)
+    strict, lenient = draw(source, 4, 3), draw(source, 4, 3, skip_unreadable=True)
+    np.testing.assert_array_equal(strict.indices, lenient.indices)
+    np.testing.assert_array_equal(strict.images, lenient.images)
+    assert lenient.unreadable == {}

@@ -150,6 +150,15 @@ def test_what_ran_is_told_with_the_version_of_the_suite(shown: Tag) -> None:
     assert "adaptive, version 2" in text_of(section(parsed(toy_report(LINEAR_MANIFEST, suite_version=2)), "origin"))
 
 
+def test_images_that_were_left_out_are_counted_and_named(shown: Tag) -> None:
+    whole = toy_report(LINEAR_MANIFEST)
+    unreadable = {"cat/1.png": "hello is no image", "dog/4.png": "Is a directory"}
+    images = whole.images.model_copy(update={"unreadable": unreadable})
+    text = text_of(section(parsed(whole.model_copy(update={"images": images})), "origin"))
+    assert "Left out because unreadable: 2" in text and "dog/4.pngIs a directory" in text
+    assert "unreadable" not in text_of(section(shown, "origin"))
+
+
 def test_overhead_says_what_the_layers_say(shown: Tag) -> None:
     said = text_of(section(shown, "overhead"))
     assert "77.0% more bytes" in said and "stay fp32" in said and "12.5% fewer" in said and "0.84 ×" in said
