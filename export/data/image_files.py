@@ -88,7 +88,8 @@ def list_classes(folder: Path, classes: Sequence[str], below: str = "") -> Image
         images = [(f"{place}/{image}", index) for image in _image_names(folder / place)]
         if not images:
             raise DataError(
-                f"{folder / place}: expected images of this class ({', '.join(SUFFIXES)}), got an empty folder"
+                f"{folder / place}: expected images of this class ({', '.join(SUFFIXES)}), "
+                f"got {_instead(folder / place)}"
             )
         found += images
     return _listed(folder, found)
@@ -100,13 +101,35 @@ def class_folders(folder: Path) -> tuple[str, ...]:
         return tuple(sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")))
 
 
+def images_directly_in(folder: Path) -> int:
+    """How many images lie in a folder itself, beside its folders."""
+    with os.scandir(folder) as entries:
+        return sum(entry.is_file() and _is_image(entry.name) for entry in entries)
+
+
 def _image_names(folder: Path) -> Iterator[str]:
-    """Images at any depth, relative to the folder, sorted; hidden files and folders are left out."""
+    return filter(_is_image, _file_names(folder))
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES)
+
+
+def _file_names(folder: Path) -> Iterator[str]:
+    """Files at any depth, relative to the folder, sorted; hidden files and folders are left out."""
     for root, folders, files in os.walk(folder, followlinks=True):  # Path.walk is new in Python 3.12
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+            if not name.startswith("."):
                 yield (Path(root) / name).relative_to(folder).as_posix()
+
+
+def _instead(folder: Path) -> str:
+    """What a folder without images has: a phone's are often .heic."""
+    others = list(_file_names(folder))
+    if not others:
+        return "an empty folder"
+    return f"{len(others):,} other file{'s' * (len(others) > 1)}, such as {others[0]}"
 
 
 def _listed(folder: Path, images: list[tuple[str, int]]) -> ImageFiles:

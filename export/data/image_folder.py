@@ -10,7 +10,7 @@ from export.data.decoded_once import DecodedOnce, decode_once
 from export.data.decoding import Decoder
 from export.data.examples import VALIDATION_IMAGES, DataError, DataSet, Examples, Split
 from export.data.fetch import cache_folder
-from export.data.image_files import ImageFiles, class_folders, list_classes, listing_sha256
+from export.data.image_files import ImageFiles, class_folders, images_directly_in, list_classes, listing_sha256
 from export.data.imagenet_labels import readable
 from export.data.streamed import StreamedSplit
 from runtime.manifest import Input
@@ -112,8 +112,19 @@ def _published_splits(folder: Path) -> tuple[tuple[str, ...], dict[str, ImageFil
 
 def _check_classes(folder: Path, classes: tuple[str, ...]) -> None:
     if len(classes) < 2:
-        got = f"only {classes[0]}" if classes else "none"
+        got = _one_class(folder, classes[0]) if classes else _no_class(folder)
         raise DataError(f"{folder}: expected a folder of images for each of two or more classes, got {got}")
+
+
+def _one_class(folder: Path, name: str) -> str:
+    if len(class_folders(folder / name)) > 1:
+        return f"only {name}, which has folders of its own: if they are the classes, name {folder / name}"
+    return f"only {name}"
+
+
+def _no_class(folder: Path) -> str:
+    loose = images_directly_in(folder)
+    return f"{loose:,} images beside each other: sort them into a folder for each class" if loose else "none"
 
 
 @dataclass(frozen=True)

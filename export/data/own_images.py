@@ -44,13 +44,7 @@ class OwnImages:
         wrong, for a folder of another layout, fewer than two classes, and a class of fewer than ten images.
         """
         images = cls(folder, folder_files(folder, TEST_ONE_IN, VALIDATION_ONE_IN))
-        small = [f"{count} of {name}" for name, count in zip(images.files.classes, images.totals, strict=True)
-                 if count < FEWEST]  # fmt: skip
-        if small:
-            raise DataError(
-                f"{folder}: expected at least {FEWEST} images of each class, got {_listed(small)}; "
-                "add images, or move that folder away"
-            )
+        images._refuse_small_classes(images.totals, "images")
         return images
 
     @cached_property
@@ -74,7 +68,7 @@ class OwnImages:
 
     def load(self, spec: Input, *, skip_unreadable: bool) -> DataSet:
         """The decoded images. Raises DataError, naming them, if some are unreadable and these are not to be skipped,
-        and as `load_image_folder` does.
+        if they are and a class keeps fewer than ten, and as `load_image_folder` does.
         """
         data = load_image_folder(self.folder, spec, files=self.files, skip_unreadable=True)
         if data.unreadable and not skip_unreadable:
@@ -83,7 +77,17 @@ class OwnImages:
                 f"{self.folder}: {len(data.unreadable):,} images cannot be read: {names}; mend or delete them, or pass "
                 "--skip-unreadable to leave them out"
             )
+        left = [part.without(set(data.unreadable)) for part in self._parts]
+        self._refuse_small_classes(np.sum([self.counts(part) for part in left], axis=0).tolist(), "readable images")
         return data
+
+    def _refuse_small_classes(self, counts: list[int], what: str) -> None:
+        named = zip(self.files.classes, counts, strict=True)
+        if small := [f"{count} of {name}" for name, count in named if count < FEWEST]:
+            raise DataError(
+                f"{self.folder}: expected at least {FEWEST} {what} of each class, got {_listed(small)}; "
+                "add images, or move that folder away"
+            )
 
     @property
     def _parts(self) -> tuple[ImageFiles, ImageFiles, ImageFiles]:

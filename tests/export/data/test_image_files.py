@@ -51,9 +51,12 @@ def test_class_folders_are_sorted_and_not_hidden(tmp_path: Path) -> None:
     assert class_folders(tmp_path) == ("a", "b")
 
 
-def test_an_empty_folder_is_named(tmp_path: Path) -> None:
+def test_a_folder_without_images_is_named_with_what_it_has(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.png", "b/notes.txt")
-    with pytest.raises(DataError, match=rf"^{tmp_path}/b: expected images of this class \(\.png, .*\), got an empty"):
+    with pytest.raises(
+        DataError,
+        match=rf"^{tmp_path}/b: expected images of this class \(\.png, .*\), got 1 other file, such as notes.txt$",
+    ):
         list_classes(tmp_path, ("a", "b"))
     with pytest.raises(
         DataError, match=rf"^{tmp_path}/b: expected images \(\.png, .*\) in it or in its folders, got none$"

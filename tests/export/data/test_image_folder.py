@@ -131,14 +131,23 @@ def test_a_class_without_a_readable_image_is_named(tmp_path: Path, options: Fold
     [
         pytest.param([], r": expected a folder \(train/CLASS/IMAGE .*\), got nothing$", id="nothing"),
         pytest.param(
-            ["a.png", "b.png"], ": expected a folder of images for each of two or more classes, got none$", id="flat"
+            ["a.png", "b.png"],
+            ": expected .* two or more classes, got 2 images beside each other: sort them into",
+            id="flat",
         ),
-        pytest.param(["cat/1.png"], ": expected a folder of .* two or more classes, got only cat$", id="one class"),
+        pytest.param(["cat/1.png", "cat/x/2.png"], ": expected .* two or more classes, got only cat$", id="one class"),
+        pytest.param(
+            ["all/cat/1.png", "all/dog/1.png"],
+            ": expected .*, got only all, .* are the classes, name .*/all$",
+            id="deep",
+        ),
         pytest.param(
             ["train/cat/1.png", "val/cat/1.png"], "/train: expected .*, got only cat$", id="one class to train"
         ),
         pytest.param(
-            ["cat/1.png", "dog/1.txt"], r"/dog: expected images of this class \(.*, got an empty folder$", id="empty"
+            ["cat/1.png", "dog/1.heic", "dog/.hidden"],
+            r"/dog: expected images of this class \(.*, got 1 other file, such as 1.heic$",
+            id="another format",
         ),
         pytest.param(
             ["train/cat/1.png", "train/dog/1.png", "val/cat/1.png", "val/cow/1.png"],

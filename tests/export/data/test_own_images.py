@@ -107,6 +107,13 @@ def test_unreadable_images_are_named_unless_they_are_to_be_skipped(pets: Path) -
     assert len(data.train) + len(data.validation) + len(data.test) == 25
 
 
+def test_too_few_are_too_few_also_once_the_unreadable_ones_are_left_out(pets: Path) -> None:
+    (pets / "dog" / "003.png").write_bytes(b"nothing")
+    images = OwnImages.survey(pets)
+    with pytest.raises(DataError, match=r"pets: expected at least 10 readable images of each class, got 9 of dog; add"):
+        images.load(SPEC, skip_unreadable=True)
+
+
 def manifest_of(data_md5: dict[str, str], skipped: int = 0) -> Manifest:
     source = {"recipe": "own-images-small", "data_set": "pets", "data_md5": data_md5, "skipped_images": skipped}
     provenance = LINEAR_MANIFEST.provenance.model_copy(update=source)
