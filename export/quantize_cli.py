@@ -1,11 +1,9 @@
 """Command line of quantization after training: `empir quantize`."""
 
-import shlex
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import click
 import numpy as np
@@ -17,35 +15,15 @@ from export.bundle_folder import Source, refuse_to_overwrite
 from export.data.examples import SPLIT_SEED
 from export.data.image_files import listing_sha256
 from export.post_training.calibration import Labels, Photos, calibration_photos
-from export.post_training.classifier import Classifier, Preprocessing, read_classifier
+from export.post_training.classifier import Classifier, read_classifier
 from export.post_training.onnx_nodes import OnnxGraph
 from export.post_training.operators import gridded
-from export.post_training.quantization import CORRECTED, PLAIN, Method
 from export.post_training.quantize_parameters import Members, Numbers
 from export.post_training.quantize_report import assumptions, summary
 from export.post_training.quantized_bundle import MemberGraph, quantized_member, write_quantized_bundle
-from models.precision import Precision
+from export.quantize_request import CALIBRATION_IMAGES, FIGURE_IMAGES, Request, request_of
 from runtime.errors import BundleError, EmpirError, described
 from runtime.manifest import Input, Manifest
-
-Resize = Literal["center_crop", "stretch"]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the command line asks for."""
-
-    model: Path
-    calibration: Path
-    members: dict[str, Precision]
-    out: Path
-    labels: str | None
-    preprocessing: Preprocessing
-    resize: Resize
-    calibration_images: int
-    figure_images: int
-    method: Method
-    skip_unreadable: bool
 
 
 @click.group()
@@ -79,30 +57,20 @@ def main() -> None:
     help="Of pictures.",
 )
 @click.option(
-    "--calibration-images", type=click.IntRange(2), default=32, show_default=True, help="At most; half of all."
+    "--calibration-images",
+    type=click.IntRange(2),
+    default=CALIBRATION_IMAGES,
+    show_default=True,
+    help="At most; half of all.",
 )
-@click.option("--images", type=click.IntRange(1), default=1000, show_default=True, help="At most, for the figures.")
+@click.option(
+    "--images", type=click.IntRange(1), default=FIGURE_IMAGES, show_default=True, help="At most, for the figures."
+)
 @click.option("--plain", is_flag=True, help="Round weights to the nearest level, with no correction, for comparison.")
 @click.option("--skip-unreadable", is_flag=True, help="Leave unreadable pictures out, and count them.")
 @click.option("--force", is_flag=True, help="Replace a bundle that is at --out already.")
 @click.option("--json", "as_json", is_flag=True, help="The manifest, for machines; all else goes to standard error.")
-def quantize(
-    model: Path,
-    calibration: Path,
-    members: dict[str, Precision],
-    out: Path,
-    labels: str | None,
-    input_range: tuple[float, ...],
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-    resize: Resize,
-    calibration_images: int,
-    images: int,
-    plain: bool,
-    skip_unreadable: bool,
-    force: bool,
-    as_json: bool,
-) -> None:
+def quantize(out: Path, force: bool, as_json: bool, **asked: Any) -> None:
     """Turn MODEL, any image classifier in ONNX, into a bundle of quantized copies that vote.
 
     The model takes float32 [N, C, H, W]: a pixel of 0..1 is brought to --input-range, then --mean is subtracted and
@@ -113,21 +81,7 @@ def quantize(
       empir quantize resnet18.onnx --calibration photos --labels imagenet --out bundles/resnet18 \\
           --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
     """
-    if len(input_range) != 2 or input_range[0] >= input_range[1] or min(std) <= 0:
-        raise click.UsageError("expected --input-range LOW,HIGH with LOW below HIGH, and --std above 0")
-    request = Request(
-        model,
-        calibration,
-        members,
-        out,
-        labels,
-        Preprocessing(input_range[0], input_range[1], mean, std),
-        resize,
-        calibration_images,
-        images,
-        PLAIN if plain else CORRECTED,
-        skip_unreadable,
-    )
+    request = request_of(out=out, **asked)
     console = Console(stderr=as_json)
     try:
         refuse_to_overwrite(out, force)
@@ -223,13 +177,9 @@ def _input(classifier: Classifier, request: Request) -> Input:
 
 
 def _source(request: Request, photos: Photos, seconds: float) -> Source:
-    members = ",".join(request.members)
     return Source(
         recipe="quantize",
-        command=shlex.join(
-            ["empir", "quantize", request.model.name, "--members", members, "--out", f"bundles/{request.out.name}"]
-            + (["--plain"] if request.method == PLAIN else [])
-        ),
+        command=request.command(),
         seed=SPLIT_SEED,
         data_set=f"{len(photos)} calibration pictures",
         data_md5={"SHA-256 of names and sizes": listing_sha256(photos.files)},
