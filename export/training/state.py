@@ -64,11 +64,7 @@ class TrainingState:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
             loss = self.training.objective(self.network, pixels, classes.to(self.device), epoch, teacher)
         if not torch.isfinite(loss):
-            raise TrainingError(
-                f"member {self.name}: the loss became {loss.item()} in epoch {self.epoch + 1} of "
-                f"{self.training.epochs}, batch {index + 1}; "
-                "the checkpoint of the epoch before it, if there is one, stays"
-            )
+            raise self._ended(f"the loss became {loss.item()}", f", batch {index + 1}")
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
@@ -88,7 +84,14 @@ class TrainingState:
                     mean.copy_(now)
 
     def finish_epoch(self, figure: float, value: float, seconds: float) -> None:
-        """Write the checkpoint; `figure` decides which epoch is the best, `value` is its clean accuracy."""
+        """Write the checkpoint; `figure` decides which epoch is the best, `value` is its clean accuracy.
+
+        Raises TrainingError, and leaves the checkpoint before it, if the epoch's last step spoilt a weight: no loss
+        has shown that yet.
+        """
+        for name, weight in self.network.state_dict().items():
+            if not torch.isfinite(weight).all():
+                raise self._ended(f"{name} is not finite", ", after its last batch")
         self.epoch += 1
         self._seconds += seconds
         if figure > self._best:
@@ -107,6 +110,12 @@ class TrainingState:
                 "accuracy": self._accuracy,
                 "best_weights": self._best_weights,
             },
+        )
+
+    def _ended(self, what: str, where: str) -> TrainingError:
+        return TrainingError(
+            f"member {self.name}: {what} in epoch {self.epoch + 1} of {self.training.epochs}{where}; "
+            "the checkpoint of the epoch before it, if there is one, stays"
         )
 
     def best(self) -> Done:

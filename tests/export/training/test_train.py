@@ -130,6 +130,27 @@ def test_a_loss_that_is_not_finite_ends_the_training_and_the_last_checkpoint_sta
     assert same_weights(train(toy_recipe, toy_data, path), train(toy_recipe, toy_data, tmp_path / "whole.pt"))
 
 
+def test_a_step_that_spoils_the_weights_at_the_end_of_an_epoch_is_not_saved(
+    toy_recipe: Recipe, toy_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss of that step is finite: the next one's, after the checkpoint, would be the first to show it."""
+    path, left = tmp_path / "fp32.pt", [2 * BATCHES]
+    step = torch.optim.Adam.step
+
+    def spoiling_step(self: torch.optim.Adam) -> None:
+        step(self)
+        left[0] -= 1
+        if left[0] == 0:
+            self.param_groups[0]["params"][0].data.view(-1)[3] = math.inf
+
+    monkeypatch.setattr(torch.optim.Adam, "step", spoiling_step)
+    with pytest.raises(TrainingError, match=r"member fp32: \S+weight is not finite in epoch 2 of 3, after its last"):
+        train(toy_recipe, toy_data, path)
+    assert torch.load(path, weights_only=True)["epoch"] == 1
+    monkeypatch.undo()
+    assert same_weights(train(toy_recipe, toy_data, path), train(toy_recipe, toy_data, tmp_path / "whole.pt"))
+
+
 def test_the_weights_are_those_of_the_best_epoch(
     toy_recipe: Recipe, toy_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
