@@ -4,10 +4,11 @@ import asyncio
 from typing import Any, ClassVar
 
 import httptools
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import problem
-from service.wire import WIRE, Wire
+from service.wire import WIRE, Wire, fits
 
 MOST_HEADERS = 100
 MOST_HEADER_BYTES = 64 * 1024
@@ -17,6 +18,7 @@ class GuardedProtocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1 protocol, which by itself waits for ever and accepts headers of any size."""
 
     header_timeout_s: ClassVar[float] = 10.0
+    wired: ClassVar[bool] = fits(uvicorn.__version__)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -51,7 +53,8 @@ class GuardedProtocol(HttpToolsProtocol):
             # uvicorn turns a parser's error into send_400_response and stops reading.
             raise httptools.HttpParserError(self._refusal)
         super().on_headers_complete()
-        self.scope["extensions"] = {WIRE: Wire(self.cycle)}  # type: ignore[dict-item]
+        if self.wired:
+            self.scope["extensions"] = {WIRE: Wire(self.cycle)}  # type: ignore[dict-item]
 
     def on_message_complete(self) -> None:
         super().on_message_complete()

@@ -5,14 +5,25 @@ member does, so between our protocol and our edge there is this way past them.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+if TYPE_CHECKING:
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 WIRE = "empir.wire"
 """The extension of ASGI's scope under which a `Wire` lies; only under our own protocol is there one."""
 
+KNOWN = ((0, 34), (0, 54))
+"""The first and the last minor version of uvicorn whose requests are kept as a `Wire` takes them to be."""
+
 CLOSE = (b"connection", b"close")
 Headers = Sequence[tuple[bytes, bytes]]
+
+
+def fits(version: str) -> bool:
+    """Whether a `Wire` fits this version of uvicorn; under any other, requests go the plain way of ASGI."""
+    minor = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
+    return KNOWN[0] <= minor <= KNOWN[1]
 
 
 class Wire:
@@ -20,7 +31,7 @@ class Wire:
 
     __slots__ = ("_cycle",)
 
-    def __init__(self, cycle: RequestResponseCycle) -> None:
+    def __init__(self, cycle: "RequestResponseCycle") -> None:
         self._cycle = cycle
 
     def left(self) -> bool:
@@ -34,6 +45,7 @@ class Wire:
             return None
         body, cycle.body = bytes(cycle.body), bytearray()
         cycle.message_event.clear()
+        cycle.flow.resume_reading()  # paused above 64 KB; then nobody would see the client leave
         return body
 
     def answer(self, headers: Headers, body: bytes) -> bool:
@@ -48,7 +60,7 @@ class Wire:
             cycle.keep_alive = False
         elif not cycle.keep_alive:
             headers = (*headers, CLOSE)
-        lines = [STATUS_LINE[200]]
+        lines = [b"HTTP/1.1 200 OK\r\n"]
         for name, value in (*cycle.default_headers, *headers):
             lines += (name, b": ", value, b"\r\n")
         cycle.transport.write(b"".join((*lines, b"\r\n", body)))
