@@ -193,7 +193,7 @@ class Scheduler:
             return []
         first = live[0]
         rest: list[Waiting] = []
-        alike = sum(each.served is first.served and each.mode == first.mode for each in live)
+        alike = sum(len(each.images) for each in live if each.served is first.served and each.mode == first.mode)
         idle = self._cores - self._busy
         most = min(self._most_images(first.served), -(-alike // idle))  # no core stays idle while requests wait
         batch, images = [first], len(first.images)

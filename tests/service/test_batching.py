@@ -125,8 +125,8 @@ def images_of(numbers: list[int]) -> Array:
     return numbered(CLASSES)[numbers]
 
 
-def asked_while_busy(gate: Gate, other: ToyMember, count: int, **limits: object) -> list[list[int]]:
-    """Which images `other` is asked together, when `count` requests come while the only core is busy."""
+def asked_while_busy(gate: Gate, other: ToyMember, count: int, size: int = 1, **limits: object) -> list[list[int]]:
+    """Which images `other` is asked together, when `count` requests of `size` come while the only core is busy."""
 
     async def main() -> None:
         catalog = toy_catalog(gate, other)
@@ -134,7 +134,9 @@ def asked_while_busy(gate: Gate, other: ToyMember, count: int, **limits: object)
         with scheduler_of(1, **limits) as scheduler:
             first = asyncio.ensure_future(scheduler.predict(served, images_of([0]), "full"))
             assert await asyncio.to_thread(gate.entered.wait, HANG_S)
-            rest = [asyncio.ensure_future(scheduler.predict(served, images_of([0]), "full")) for _ in range(count)]
+            rest = [
+                asyncio.ensure_future(scheduler.predict(served, images_of([0] * size), "full")) for _ in range(count)
+            ]
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             gate.opened.set()
@@ -149,6 +151,12 @@ def test_those_that_wait_run_together_up_to_the_limit() -> None:
     yes = np.array([[0, 3]], np.float32)
     batches = asked_while_busy(Gate("a", W2A4, yes), ToyMember("c", FP32, yes), 7, batch_images=3)
     assert [len(batch) for batch in batches] == [1, 3, 3, 1]
+
+
+def test_the_limit_is_of_images_not_of_requests() -> None:
+    yes = np.array([[0, 3]], np.float32)
+    batches = asked_while_busy(Gate("a", W2A4, yes), ToyMember("c", FP32, yes), 4, 3, batch_images=6)
+    assert [len(batch) for batch in batches] == [1, 6, 6]
 
 
 @pytest.mark.parametrize(("cores", "batches"), [(1, [3]), (4, [1, 1, 1])])
