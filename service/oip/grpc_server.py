@@ -151,6 +151,16 @@ class InferenceService(GRPCInferenceServiceServicer):  # type: ignore[misc]
         """Serve a bundle no longer."""
         return await self._call(_unload, "RepositoryModelUnload", message, context)
 
+    async def _refuse(self, message: Any, context: Context) -> None:
+        """What the stubs raise otherwise is a fault in the log, with its traceback, for whoever asks."""
+        await context.abort(
+            grpc.StatusCode.UNIMPLEMENTED, "this server shares no memory, and has no settings to change"
+        )
+
+    SystemSharedMemoryStatus = SystemSharedMemoryRegister = SystemSharedMemoryUnregister = _refuse
+    CudaSharedMemoryStatus = CudaSharedMemoryRegister = CudaSharedMemoryUnregister = _refuse
+    TraceSetting = LogSettings = _refuse
+
     async def _call(self, answer: Answer, method: str, message: Any, context: Context) -> Any:
         status, code, answered, error = await self._measured(answer, method, message, context)
         if error is not None:

@@ -182,7 +182,7 @@ def _filled(inputs: Sequence[tuple[Tensor, Any]], binary: memoryview) -> list[Te
             continue
         left = len(binary) - at
         if type(size) is not int or not 0 <= size <= left:
-            field, got = f"inputs[{index}].parameters.binary_data_size", str(size)[:32]
+            field, got = f"inputs[{index}].parameters.binary_data_size", repr(size)[:32]
             raise MalformedRequest(f"{field}: expected 0 to {left:,}, the bytes that are left, got {got}")
         filled.append(Tensor(tensor.name, tensor.datatype, tensor.shape, binary[at : at + size]))
         at += size

@@ -152,7 +152,7 @@ PICTURES: Document = {"name": "image", "shape": [2], "datatype": "BYTES"}
         (ENTRY, -1, RAW, r"binary_data_size: expected 0 to 48"),
         (ENTRY, 2**70, RAW, r"binary_data_size: expected 0 to 48"),
         (ENTRY, True, RAW, r"binary_data_size: expected 0 to 48"),
-        (ENTRY, "48", RAW, r"binary_data_size: expected 0 to 48"),
+        (ENTRY, "48", RAW, r"binary_data_size: expected 0 to 48, .*, got '48'"),
         ({**ENTRY, "data": [0] * 12}, 48, RAW, r"binary_data_size: expected either this or data, got both"),
         (PICTURES, 9, elements(b"hello"), r"inputs\[0\]: expected 2 elements, got bytes for 1"),
         (PICTURES, 15, elements(b"a", b"b", b"c"), r"inputs\[0\]: expected 2 elements, got 5 bytes beyond them"),

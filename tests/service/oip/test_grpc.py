@@ -158,6 +158,18 @@ def test_wrong_requests_are_invalid_arguments(grpc: Any, stub: Any, toy: ToyBund
         assert says in caught.value.details()
 
 
+def test_what_the_server_does_not_have_is_unimplemented_and_no_fault_of_its_own(both: Live, stub: Any) -> None:
+    for method, message in (
+        (stub.SystemSharedMemoryRegister, messages.SystemSharedMemoryRegisterRequest(name="a")),
+        (stub.CudaSharedMemoryStatus, messages.CudaSharedMemoryStatusRequest()),
+        (stub.TraceSetting, messages.TraceSettingRequest()),
+    ):
+        with pytest.raises(protocol.RpcError) as caught:
+            method(message)
+        assert caught.value.code() == protocol.StatusCode.UNIMPLEMENTED
+        assert caught.value.details() == "this server shares no memory, and has no settings to change"
+
+
 def test_unknown_models_are_not_found(grpc: Any, toy: ToyBundle) -> None:
     value = [tensor(toy.images[:1], "FP32")]
     assert status_of(lambda: grpc.infer("no", value))[0] == "NOT_FOUND"
