@@ -28,6 +28,7 @@ from robustness.parameters import (
     AttackName,
     default_eps,
 )
+from robustness.reporting.page.parts import eps_text
 from runtime.manifest import Manifest
 from service.catalog import Served
 from service.state import State
@@ -143,9 +144,14 @@ def _facts(served: Served) -> dict[str, Any]:
     return {
         "eps": {norm: _eps(norm, manifest) for norm in NORMS},
         "attacks": [{"name": name, "steps": _steps(name)} for name in _attacks(manifest)],
-        "claim": None if served.report is None else {key: _report(served.report.document)[key] for key in CLAIM},
+        "claim": None if served.report is None else _claim(_report(served.report.document)),
         "samples": _samples(served),
     }
+
+
+def _claim(report: dict[str, Any]) -> dict[str, Any]:
+    """What the page quotes of a report, its eps as people write it: `8/255`."""
+    return {key: report[key] for key in CLAIM} | {"eps": eps_text(report["eps"])}
 
 
 def _attacks(manifest: Manifest) -> tuple[AttackName, ...]:

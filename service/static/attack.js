@@ -48,6 +48,7 @@ export class Attack {
 
   forget() {
     this.cancel("");
+    $("elapsed").textContent = "";
     this.#trail = [];
     this.#smallest = null;
     hideOutcome();
@@ -127,6 +128,7 @@ export class Attack {
   }
 
   async #attempt(work) {
+    if (!this.#host.picture()) $("elapsed").textContent = "First a picture.";
     if (this.#running || $("go").ariaDisabled === "true" || !$("form").reportValidity()) return;
     const controller = new AbortController(), begun = performance.now();
     this.#running = controller;

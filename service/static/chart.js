@@ -1,6 +1,6 @@
 // The curve of accuracy against eps, on the scale of the slider below it; without a report, the scale alone.
 
-import { $, h, s } from "./dom.js";
+import { $, h, s, series } from "./dom.js";
 import { count, epsText, percent } from "./words.js";
 
 const HEIGHT = 190, BARE = 62, EDGE = 10, TOP = 10, AXIS = 26;
@@ -49,11 +49,11 @@ function described({ curve, largest, unit }) {
   return `Accuracy of the vote against eps: ${curve.eps.map((_, at) => right(curve, at, unit)).join(", ")}.`;
 }
 
-/** The curve's series, each with its colour; the vote is the first. */
-const series = ({ curve, members }) => ["vote", ...members].map((name, index) => ({ name, index })).filter(({ name }) => curve.series[name]);
+/** The series of the curve; the vote is the first. */
+const shown = ({ curve, members }) => ["vote", ...members].map((name, index) => ({ name, index })).filter(({ name }) => curve.series[name]);
 
 function keys(view) {
-  const each = series(view).map(({ name, index }) => h("span", { className: `key s${index}` }, name));
+  const each = shown(view).map(({ name, index }) => h("span", { className: `key ${series(index)}` }, name));
   return h("p", { className: "keys", ariaHidden: "true" }, ...each);
 }
 
@@ -68,17 +68,17 @@ function grid(left, right, y) {
 }
 
 function lines(view, x, y) {
-  return series(view).reverse().map(({ name, index }) => {
+  return shown(view).reverse().map(({ name, index }) => {
     const points = view.curve.eps.map((eps, at) => [x(eps), y(view.curve.series[name][at].share)]);
     const dots = index ? [] : points.map(([cx, cy]) => s("circle", { class: "dot", cx, cy, r: 3 }));
-    return s("g", { class: `s${index}` }, line("line", `M${points.join("L")}`), ...dots);
+    return s("g", { class: series(index) }, line("line", `M${points.join("L")}`), ...dots);
   });
 }
 
 function axis({ unit, largest }, x, floor) {
   const ticks = [0, 0.25, 0.5, 0.75, 1].map((part) => part * largest).flatMap((eps) => [
     line("axis", `M${x(eps)} ${floor}v4`),
-    text(epsText(eps, unit), x(eps), floor + 17, "middle"),
+    text(epsText(eps, unit), eps < largest ? x(eps) : x(eps) + EDGE, floor + 17, eps < largest ? "middle" : "end"),
   ]);
   return [line("axis", `M${x(0)} ${floor}H${x(largest)}`), ...ticks];
 }

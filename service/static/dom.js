@@ -27,11 +27,14 @@ export function sharp(image) {
   return image;
 }
 
+/** The class of a series, for its colour: the vote is 0; after five members their colours come again. */
+export const series = (index) => `s${index && ((index - 1) % 5) + 1}`;
+
 /** A bar of `share` of its width, in the colour of series `index`. */
 export function bar(share, index, kind = "") {
   const fill = h("i");
   fill.style.width = `${100 * Math.min(1, Math.max(0, share))}%`;
-  return h("span", { className: `bar s${index} ${kind}`, ariaHidden: "true" }, fill);
+  return h("span", { className: `bar ${series(index)} ${kind}`, ariaHidden: "true" }, fill);
 }
 
 export function precision({ precision: { weights, activations } }) {
@@ -41,5 +44,5 @@ export function precision({ precision: { weights, activations } }) {
 /** A member's cell: its colour, name and precision. Series 0 is the vote. */
 export function memberCell(member, index, ...more) {
   const small = [precision(member), ...more].filter((word) => word && word !== member.name).join(", ");
-  return h("th", { scope: "row", className: `member s${index}` }, member.name, small && h("small", {}, small));
+  return h("th", { scope: "row", className: `member ${series(index)}` }, member.name, small && h("small", {}, small));
 }

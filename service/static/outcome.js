@@ -1,6 +1,6 @@
 // What an attack found: the pictures, who fell and who held, and the figures.
 
-import { $, h, memberCell, sharp } from "./dom.js";
+import { $, h, memberCell, series, sharp } from "./dom.js";
 import { big, readouts, suspicion } from "./verdict.js";
 import { count, epsText, milliseconds, percent, plain } from "./words.js";
 
@@ -58,7 +58,7 @@ function figures(found, unit) {
     ["confidence", share(adversarial?.confidence)],
     ["agreement", share(adversarial?.agreement, 0)],
     suspicion(adversarial?.suspicious),
-    ["linf · l2", `${plain(perturbation.linf)} · ${plain(perturbation.l2)}`],
+    ["linf · l2", `${epsText(perturbation.linf, unit)} · ${plain(perturbation.l2)}`],
     ["pixels changed", count(perturbation.l0)],
     ...(found.confirmed_on_served ? [] : [["confirmed", "no", "alarm"]]),
   ];
@@ -68,10 +68,11 @@ function fates(found) {
   const margins = found.members.flatMap((each) => [each.margin_before, each.margin_after]);
   const most = Math.max(...margins.map(Math.abs), 1e-9);
   const rows = found.members.map((member, index) => {
-    const { label_before: before, label_after: after } = member, fate = member.flipped ? "fell" : "held";
+    const { label_before: before, label_after: after, flipped } = member;
+    const fate = flipped ? "fell" : before === found.clean.label ? "held" : "dissented";
     return h("tr", { className: fate },
       memberCell(member, index + 1),
-      h("td", {}, (fate === "fell" ? [before, after] : [before]).map((label) => label ?? "–").join(" → ")),
+      h("td", {}, (flipped ? [before, after] : [before]).map((label) => label ?? "–").join(" → ")),
       h("td", { className: "measure" }, ...margin(member, index + 1, most)),
       h("td", { className: "fate" }, fate));
   });
@@ -87,7 +88,7 @@ function margin(member, index, most) {
   fill.style.width = `${Math.abs(end)}%`;
   tick.style.left = `${50 + part(before ?? 0)}%`;
   const words = [before, after].filter((value) => value !== null).map((value) => value.toFixed(1)).join(" → ");
-  return [h("span", { className: `scale s${index}`, ariaHidden: "true" }, fill, tick), h("span", { className: "share" }, words || "–")];
+  return [h("span", { className: `scale ${series(index)}`, ariaHidden: "true" }, fill, tick), h("span", { className: "share" }, words || "–")];
 }
 
 function details(found) {

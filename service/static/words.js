@@ -34,7 +34,7 @@ export function claim(facts) {
   const { robust, clean, norm, eps, suite } = found;
   const distrust = found.trustworthy ? "" : " Its report failed its own checks: do not rely on it.";
   return `Worst case: right on ${percent(robust.share)} of ${count(robust.n)} images under attack ` +
-    `(suite ${suite}, ${norm} ${plain(eps)}, 95% interval ${percent(robust.low)} to ${percent(robust.high)}), ` +
+    `(suite ${suite}, ${norm} ${eps}, 95% interval ${percent(robust.low)} to ${percent(robust.high)}), ` +
     `${percent(clean.share)} without.${distrust}`;
 }
 

@@ -85,12 +85,13 @@ def test_the_page_learns_what_it_may_ask(server: Live) -> None:
 
 def test_a_report_gives_its_curve_and_its_pictures(start: Start, toy: ToyBundle, toy_copy: Path) -> None:
     manifest = toy.manifest.model_copy(update={"report": REPORT})
-    report = toy_report(manifest)
+    report = toy_report(manifest).model_copy(update={"eps": 8 / 255})
     (toy_copy / MANIFEST).write_text(manifest.model_dump_json())
     (toy_copy / REPORT).write_text(report.model_dump_json())
     server = start(bundle_catalog(toy_copy))
     facts = server.http.get("/page/start.json").json()["bundles"]["toy"]
     assert facts["claim"]["curve"] == report.curve.model_dump(mode="json")
+    assert facts["claim"]["eps"] == "8/255"
     assert [sample["name"] for sample in facts["samples"]] == [picture.label for picture in report.gallery]
     for sample, picture in zip(facts["samples"], report.gallery, strict=True):
         response = server.http.get(f"/{sample['url']}")

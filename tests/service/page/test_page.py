@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from robustness.probe_report import ProbeReport
 from runtime.bundle import MANIFEST
@@ -117,6 +117,56 @@ def test_an_attack_is_shown_as_the_server_found_it(both: Live, window: Window) -
     expect(seen.page.locator("#chart circle.fell")).to_have_count(1)
 
 
+def test_a_member_that_voted_otherwise_before_has_not_held(server: Live, window: Window) -> None:
+    def otherwise(route: Route) -> None:
+        found = route.fetch().json()
+        clean = found["clean"]["label"]
+        found["members"][0] |= {"flipped": False, "label_before": f"not {clean}", "label_after": f"not {clean}"}
+        found["members"][1] |= {"flipped": False, "label_before": clean, "label_after": clean}
+        route.fulfill(json=found)
+
+    page = window(server).page
+    page.set_input_files("#file", [payload("one.png", "image/png", png(8, 8))])
+    expect(page.locator("#label")).not_to_be_empty()
+    page.route("**/robustness-probe?*", otherwise)
+    page.get_by_role("button", name="Attack", exact=True).click()
+    fates = page.locator("#outcome .fate")
+    expect(fates.nth(0)).to_have_text("dissented")
+    expect(fates.nth(1)).to_have_text("held")
+
+
+def test_an_attack_without_a_picture_asks_for_one(server: Live, window: Window) -> None:
+    page = window(server).page
+    page.get_by_role("button", name="Attack", exact=True).click(force=True)
+    expect(page.locator("#elapsed")).to_have_text("First a picture.")
+    page.set_input_files("#file", [payload("one.png", "image/png", png(8, 8))])
+    expect(page.locator("#elapsed")).to_be_empty()
+
+
+def test_every_member_of_many_has_a_bar_that_is_seen(start: Start, window: Window) -> None:
+    many = [low(YES, name) for name in "abdefg"]
+    page = window(start(toy_catalog(*many, full(YES)))).page
+    page.set_input_files("#file", [payload("dot.png", "image/png", png(1, 1))])
+    verdict(page, "yes")
+    colours = page.locator("#votes .bar i").evaluate_all(
+        "(bars) => bars.map((bar) => getComputedStyle(bar).backgroundColor)"
+    )
+    assert len(colours) == 7 and len(set(colours)) == 5
+    assert "rgba(0, 0, 0, 0)" not in colours
+
+
+OVERHANG = """() => import("/page/chart.js").then(({ Chart }) => {
+  const view = { curve: null, members: [], unit: true, largest: 16 / 255, eps: 8 / 255, trail: [], smallest: null };
+  new Chart().show(view);
+  const right = (element) => element.getBoundingClientRect().right, all = document.querySelectorAll("#chart text");
+  return Math.max(...Array.from(all, right)) - right(document.getElementById("chart"));
+})"""
+
+
+def test_the_scale_ends_within_its_panel(server: Live, window: Window) -> None:
+    assert window(server).page.evaluate(OVERHANG) <= 1
+
+
 def test_what_is_not_broken_is_not_called_robust(server: Live, window: Window) -> None:
     seen = window(server)
     seen.page.set_input_files("#file", [payload("one.png", "image/png", png(8, 8))])
@@ -125,7 +175,7 @@ def test_what_is_not_broken_is_not_called_robust(server: Live, window: Window) -
     assert seen.attack()["outcome"] == "not_broken_within_budget"
     expect(seen.page.locator("#outcome h2")).to_contain_text("Not broken within the budget")
     expect(seen.page.locator("#outcome h2")).to_contain_text("That is not robust")
-    expect(seen.page.locator("#outcome .fate")).to_have_text(["held"] * 3)
+    expect(seen.page.locator("#outcome .fate")).to_have_text(["dissented", "dissented", "held"])
 
 
 def test_the_smallest_eps_is_searched_for(server: Live, window: Window) -> None:
