@@ -15,6 +15,7 @@ from runtime.bundle import Bundle
 from runtime.errors import InvalidValue
 
 Work = Callable[[Task], Outcome]
+ADMISSION = "if it asks for a token, RAY_AUTH_MODE=token and that token must be set here as well"
 
 
 class Crew(Protocol):
@@ -74,7 +75,9 @@ class RayCluster:
     """Actors on a Ray cluster, one for each core of it, or `size`; each is sent the bundle's bytes and opens them."""
 
     def __init__(self, bundle: Bundle, address: str, size: int | None = None) -> None:
-        """`address` is Ray's own, such as `auto`, `local` or `ray://host:10001`. Raises InvalidValue without Ray."""
+        """`address` is Ray's own, such as `auto`, `local` or `host:6379`. Raises InvalidValue without Ray, and without
+        a cluster there that lets us in.
+        """
         try:
             ray: Any = importlib.import_module("ray")
         except ImportError as error:
@@ -82,7 +85,12 @@ class RayCluster:
         self._ray = ray
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told that this ran
         options = {"include_dashboard": False, "num_cpus": size} if address == "local" else {}
-        ray.init(address=address, log_to_driver=False, ignore_reinit_error=True, **options)
+        try:
+            ray.init(address=address, log_to_driver=False, ignore_reinit_error=True, **options)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise InvalidValue(
+                f"ray: expected a cluster at {address!r}: {str(error).strip(' .') or 'none'}; {ADMISSION}"
+            ) from error
         self.size = size or max(1, int(ray.cluster_resources().get("CPU", 1)))
         actor, shared = ray.remote(num_cpus=1)(Worker), ray.put(bundle)
         self._actors: list[Any] = [actor.remote(shared) for _ in range(self.size)]

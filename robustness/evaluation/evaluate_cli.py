@@ -152,10 +152,10 @@ def evaluate_command(
 
 
 def _evaluate(bundle: Bundle, plan: Plan, out: Path, crew: Callable[[], Crew], console: Console) -> Report:
-    journal, start = Journal(_work(out), plan.fingerprint()), time.perf_counter()
+    start, opened = time.perf_counter(), crew()
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    opened = crew()
     try:
+        journal = Journal(_work(out), plan.fingerprint())
         with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
             task = bar.add_task(plan.suite, total=1.0)
 

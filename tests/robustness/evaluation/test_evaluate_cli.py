@@ -136,6 +136,21 @@ def test_without_images_the_bundles_own_test_set_is_asked_for(toy: ToyBundle) ->
     assert "toy: trained on 'quadrants', expected one of MNIST, CIFAR-10" in error_of(with_export)
 
 
+@pytest.mark.parametrize(
+    "error", [ConnectionError("nobody there"), RuntimeError("nobody there"), ValueError("nobody there")]
+)
+def test_a_cluster_that_does_not_let_us_in_is_named_with_what_may_be_missing(
+    toy: ToyBundle, images: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("ray.init", refuse)
+    said = error_of(run(toy.folder, images, "--ray", "far.example:6379"))
+    assert said.startswith("ray: expected a cluster at 'far.example:6379': nobody there; if it asks for a token")
+    assert [path.name for path in images.parent.iterdir()] == [images.name]
+
+
 @pytest.mark.parametrize("kind", ["processes", "ray"])
 def test_workers_elsewhere_find_what_this_process_finds(toy: ToyBundle, kind: str) -> None:
     bundle = load_bundle(toy.folder, gradients=True)
