@@ -12,7 +12,7 @@ DOCUMENTS = sorted(path for folder in ("how-to", "explanation") for path in (ROO
 NOT_RUN = {
     "how-to/read-a-report.md": ["pip install", "empir evaluate"],
     "how-to/serve-your-model.md": ["pip install", "empir quantize", "empir serve", "curl"],
-    "how-to/use-existing-clients.md": ["empir serve", "curl", "curl", "curl"],
+    "how-to/use-existing-clients.md": ["empir serve", "curl", "perf_analyzer -m", "perf_analyzer -m", "curl", "curl"],
     "how-to/tune.md": ["empir load", "empir serve", "empir load"],
 }
 """Beginnings of the commands that take a data set, minutes, or somebody's own model."""
