@@ -1,5 +1,6 @@
 """The command `empir`: hands over to the packages' own command lines, importing only the one that is asked for."""
 
+import difflib
 import importlib
 import importlib.metadata
 import itertools
@@ -87,6 +88,17 @@ class Lazy(click.Group):
             return None
         module = self.table[cmd_name][0]
         return Load(cmd_name, help=LOAD_HELP) if module == "empir" else command_of(module, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], self.table, n=1)
+            if not near:
+                raise
+            raise click.UsageError(f"{error.format_message()} Did you mean {near[0]}?", ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -1,5 +1,6 @@
 """Command line of export: `empir train`."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from export.training_run import checkpoints, summary, train_bundle
 from runtime.cli import bundles_option, open_bundle
 from runtime.errors import BundleError, EmpirError, InvalidValue
 from runtime.gradients import load_gradients
+from runtime.manifest import Manifest
 from runtime.member import Member
 
 
@@ -45,6 +47,7 @@ def main() -> None:
 @click.option("--threads", type=click.IntRange(1), help="Threads to train with. [all cores]")
 @click.option("--force", is_flag=True, help="Replace a bundle that is at --out already.")
 @click.option("--list", "show_list", is_flag=True, help="Show the recipes and leave.")
+@click.option("--json", "as_json", is_flag=True, help="The manifest, for machines; all else goes to standard error.")
 @own_options
 def train(
     recipe: str | None,
@@ -53,6 +56,7 @@ def train(
     threads: int | None,
     force: bool,
     show_list: bool,
+    as_json: bool,
     **own: Any,
 ) -> None:
     """Train the ensemble of RECIPE, or one for your own --images, and write it as a bundle.
@@ -68,13 +72,16 @@ def train(
       empir train --images photos --out bundles/photos
       empir train --images photos --out bundles/photos-robust --robust --minutes 20
     """
-    console = Console()
+    console = Console(stderr=as_json)
     skip = recipe in RECIPES and own["images"] is None and bool(own.pop("skip_unreadable"))
     request = request_of({"skip_unreadable": None} | own)
     if request is not None and recipe is not None:
         raise click.UsageError(f"expected a recipe or --images, got both: {recipe}, {request.images}")
     if show_list or (request is None and recipe is None):
-        console.print(_recipe_table())
+        if as_json:
+            click.echo(json.dumps([_recipe_document(each) for each in RECIPES.values()]))
+        else:
+            console.print(_recipe_table())
         return
     if recipe is not None and recipe not in RECIPES:
         raise click.UsageError(f"recipe: expected {_recipes_in_brief()}, got {recipe}")
@@ -84,9 +91,9 @@ def train(
     try:
         refuse_to_overwrite(out, force)
         if request is not None:
-            train_own_images(request, out, console)
+            manifest = train_own_images(request, out, console)
         else:
-            _train(RECIPES[str(recipe)], out, data_dir, console, skip_unreadable=skip)
+            manifest = _train(RECIPES[str(recipe)], out, data_dir, console, skip_unreadable=skip)
     except EmpirError as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
@@ -94,6 +101,8 @@ def train(
         kept = f"finished epochs are in {saved}. The same command goes on from there"
         console.print(f"\nInterrupted: {kept if any(saved.glob('*.pt')) else 'no epoch was finished'}.", soft_wrap=True)
         sys.exit(130)
+    if as_json:
+        click.echo(manifest.model_dump_json())
 
 
 @main.command()
@@ -129,7 +138,7 @@ def check(bundle: str, bundles: Path, data_dir: Path | None) -> None:
     console.print(summary(manifest, parities, f"{bundle} agrees with PyTorch"))
 
 
-def _train(recipe: Recipe, out: Path, data_dir: Path | None, console: Console, *, skip_unreadable: bool) -> None:
+def _train(recipe: Recipe, out: Path, data_dir: Path | None, console: Console, *, skip_unreadable: bool) -> Manifest:
     if skip_unreadable and recipe.skipping is None:
         raise InvalidValue(f"--skip-unreadable: the data of {recipe.name} are whole files with checksums; leave it out")
     data = recipe.load(data_dir, skip_unreadable=skip_unreadable)
@@ -140,8 +149,9 @@ def _train(recipe: Recipe, out: Path, data_dir: Path | None, console: Console, *
         f"{len(data.test):,} test images"
     )
     option = " --skip-unreadable" if skip_unreadable else ""
-    train_bundle(recipe, data, out, f"empir train {recipe.name}{option} --out bundles/{out.name}", console)
+    manifest = train_bundle(recipe, data, out, f"empir train {recipe.name}{option} --out bundles/{out.name}", console)
     console.print(f"Serve it:  empir serve --bundles {out.parent} --default {out.name}")
+    return manifest
 
 
 def _recipes_in_brief() -> str:
@@ -158,6 +168,16 @@ def _recipes_in_brief() -> str:
 
 def _either(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{{{','.join(words)}}}"
+
+
+def _recipe_document(recipe: Recipe) -> dict[str, Any]:
+    return {
+        "name": recipe.name,
+        "members": [member.precision for member in recipe.members],
+        "description": recipe.description,
+        "cost": recipe.cost,
+        "accuracy": recipe.expected,
+    }
 
 
 def _recipe_table() -> Table:

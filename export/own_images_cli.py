@@ -72,8 +72,12 @@ def own_options(command: Command) -> Command:
     options = (
         click.option("--images", type=click.Path(path_type=Path), help="Your own: a folder with a folder a class."),
         click.option("--size", type=click.IntRange(16, 256), help="Side of the images in pixels. [32 or 64]"),
-        click.option("--epochs", type=click.IntRange(1, MOST_EPOCHS), help="[by the number of images]"),
-        click.option("--minutes", type=click.FloatRange(0, min_open=True), help="As many epochs as fit into them."),
+        click.option(
+            "--epochs", type=click.IntRange(1, MOST_EPOCHS), help="Rounds over all images. [by their number: 10 to 60]"
+        ),
+        click.option(
+            "--minutes", type=click.FloatRange(0, min_open=True), help="Train for so long: as many epochs as fit."
+        ),
         click.option("--seed", type=click.IntRange(0), help="Of weights and of the order of images. [0]"),
         click.option("--members", help="Precisions, w1a1 to w8a8 or fp32. [fp32,w8a8,w4a4]"),
         click.option(
@@ -122,7 +126,7 @@ def parse_eps(text: str) -> float:
     return eps
 
 
-def train_own_images(request: Request, out: Path, console: Console) -> None:
+def train_own_images(request: Request, out: Path, console: Console) -> Manifest:
     """From a folder of images to a bundle, with everything said that a newcomer needs. Raises EmpirError."""
     choices = request.choices
     images = OwnImages.survey(request.images)
@@ -137,6 +141,7 @@ def train_own_images(request: Request, out: Path, console: Console) -> None:
     manifest = train_bundle(recipe, data, out, _command(request, recipe, out), console)
     console.print(comparison(manifest, data))
     console.print(_next(request, images, data, out), soft_wrap=True, highlight=False)
+    return manifest
 
 
 def classes_table(images: OwnImages) -> Table:

@@ -30,7 +30,8 @@ def main() -> None:
 @click.option(
     "--data-dir", type=click.Path(path_type=Path), envvar="EMPIR_DATA_DIR", help="Where data sets are, or go."
 )
-def threshold(bundle: str, bundles: Path, score: ScoreName | None, data_dir: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="The manifest's detection, for machines.")
+def threshold(bundle: str, bundles: Path, score: ScoreName | None, data_dir: Path | None, as_json: bool) -> None:
     """Choose the score above which an image is suspicious, and write it into BUNDLE's manifest.
 
     At most 5% of the clean validation images are above it. Nothing else of the bundle changes, not its version either:
@@ -41,7 +42,7 @@ def threshold(bundle: str, bundles: Path, score: ScoreName | None, data_dir: Pat
       empir threshold mnist-empir
       empir threshold mnist-empir --score disagreement
     """
-    console = Console()
+    console = Console(stderr=as_json)
     try:
         manifest = open_bundle(bundles, bundle).manifest
         recipe = RECIPES.get(manifest.provenance.recipe) or recipe_of(manifest)
@@ -52,7 +53,9 @@ def threshold(bundle: str, bundles: Path, score: ScoreName | None, data_dir: Pat
             chosen = add_detection(bundles / bundle, data.validation, score).detection
     except EmpirError as error:
         raise click.ClickException(str(error)) from error
-    if chosen is not None:
+    if chosen is not None and as_json:
+        click.echo(chosen.model_dump_json())
+    elif chosen is not None:
         console.print(
             f"{bundle}: suspicious above {chosen.score} {chosen.threshold:.4g}, "
             f"which {chosen.false_alarms:.2%} of {chosen.images:,} clean validation images are",

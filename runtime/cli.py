@@ -8,7 +8,6 @@ import click
 import orjson
 from rich.columns import Columns
 from rich.console import Console, Group
-from rich.table import Table
 from rich.text import Text
 
 from runtime.answer import answer, milliseconds
@@ -17,9 +16,9 @@ from runtime.detection import suspicious
 from runtime.ensemble import Ensemble
 from runtime.errors import BundleError, EmpirError, ImageError, ImageTooLarge, InvalidValue
 from runtime.images import Pixels, decode_image
-from runtime.manifest import Input
+from runtime.manifest import Input, Manifest
 from runtime.prediction import Mode
-from runtime.terminal import has_colour, members_table, picture
+from runtime.terminal import has_colour, members_table, percent, picture
 
 Command = Callable[..., Any]
 
@@ -111,7 +110,6 @@ def bundles(bundles: Path, as_json: bool) -> None:
       empir bundles
       empir bundles --bundles /srv/bundles --json
     """
-    table = Table("bundle", "version", "members", "vote", "clean accuracy", "classes")
     try:
         found = [load_bundle(folder) for folder in bundle_folders(bundles)]
         if not found:
@@ -121,16 +119,28 @@ def bundles(bundles: Path, as_json: bool) -> None:
     if as_json:
         click.echo(orjson.dumps([bundle.manifest.model_dump(mode="json") for bundle in found]))
         return
-    for manifest in (bundle.manifest for bundle in found):
-        members = ", ".join(f"{member.name} ({member.precision})" for member in manifest.members)
-        clean = "" if manifest.clean_accuracy is None else f"{manifest.clean_accuracy:.2%}"
-        table.add_row(manifest.name, manifest.version, members, manifest.vote.rule, clean, str(len(manifest.labels)))
-    Console().print(table)
+    console = Console()
+    for bundle in found:
+        console.print(*_listed(bundle.manifest), sep="\n", soft_wrap=True)
+
+
+def _listed(manifest: Manifest) -> tuple[Text, ...]:
+    """A bundle's name and version, what it consists of, and what it is."""
+    members = ", ".join(
+        member.name if member.name.startswith(str(member.precision)) else f"{member.name} ({member.precision})"
+        for member in manifest.members
+    )
+    clean = [] if manifest.clean_accuracy is None else [f"{manifest.clean_accuracy:.2%} clean"]
+    facts = [members, f"{manifest.vote.rule} vote", f"{len(manifest.labels)} classes", *clean]
+    lines = [Text.assemble((manifest.name, "bold"), f"  {manifest.version}"), Text(f"  {' · '.join(facts)}")]
+    return (*lines, Text(f"  {manifest.description}", "dim")) if manifest.description else tuple(lines)
 
 
 def _shown(path: Path, pixels: Any, document: dict[str, Any], colour: bool) -> Columns:
     head = Text.assemble((document["label"], "bold green"), f"   {path.name}", style="")
-    share = Text(f"{document['confidence']:.1%} confident, {document['agreement']:.0%} of the members agree", "dim")
+    share = Text(
+        f"{percent(document['confidence'])} confident, {document['agreement']:.0%} of the members agree", "dim"
+    )
     if document["degraded"]:
         share = Text("degraded: a member that was asked has no vote", "red")
     lines = [head, share]

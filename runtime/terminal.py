@@ -57,6 +57,17 @@ def has_colour(console: Console) -> bool:
     return console.color_system is not None and not console.no_color
 
 
+def percent(share: float) -> str:
+    """A share as per cent; never 100% for what is less, nor 0% for what is more.
+
+    >>> [percent(share) for share in (1.0, 0.9998, 0.5, 0.0002, 0.0)]
+    ['100.0%', '>99.9%', '50.0%', '<0.1%', '0.0%']
+    """
+    if 0.9995 <= share < 1:
+        return ">99.9%"
+    return "<0.1%" if 0 < share < 0.0005 else f"{share:.1%}"
+
+
 def precision_name(precision: dict[str, int]) -> str:
     """`fp32` or `w2a4`."""
     return "fp32" if precision["weights"] == 32 else f"w{precision['weights']}a{precision['activations']}"
@@ -68,7 +79,7 @@ def members_table(document: dict[str, Any]) -> Table:
     for member in document["members"]:
         status = member["status"]
         vote = member["label"] if status == "ok" else status
-        confidence = "" if member["confidence"] is None else f"{member['confidence']:.1%}"
+        confidence = "" if member["confidence"] is None else percent(member["confidence"])
         time = "" if status == "skipped" else f"{member['latency_ms']:.2f} ms"
         row = (member["name"], precision_name(member["precision"]), vote, confidence, time)
         table.add_row(*row, style=STATUS_STYLE.get(status, "red"))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import re
 import subprocess
 from collections.abc import Callable, Sequence
@@ -58,6 +59,12 @@ def test_the_recipes_are_listed(arguments: Sequence[str], empir: Invoke) -> None
         assert ", ".join(member.precision for member in recipe.members) in result.output
 
 
+def test_the_recipes_are_listed_for_machines(empir: Invoke) -> None:
+    listed = json.loads(empir("train", "--list", "--json").stdout)
+    assert [each["name"] for each in listed] == list(RECIPES)
+    assert listed[0].keys() == {"name", "members", "description", "cost", "accuracy"}
+
+
 def test_an_unknown_recipe_is_refused_with_those_that_exist(empir: Invoke) -> None:
     result = empir("train", "minst")
     assert result.exit_code == 2
@@ -84,6 +91,16 @@ def test_a_recipe_becomes_a_bundle(
         assert f"{member.packed_bytes / 1000:.0f} kB" in result.output
     assert "empir serve --bundles bundles --default toy" in result.output
     assert [path.name for path in (tmp_path / "bundles").iterdir()] == ["toy"]  # no checkpoints are left
+
+
+def test_the_manifest_is_for_machines_and_the_rest_for_whoever_watches(
+    empir: Invoke, recipes: dict[str, Recipe], tmp_path: Path
+) -> None:
+    result = empir("train", "toy", "--json")
+    assert result.exit_code == 0, result.output
+    manifest = load_bundle(tmp_path / "bundles" / "toy").manifest
+    assert json.loads(result.stdout) == manifest.model_dump(mode="json")
+    assert "epoch 3/3: loss" in result.stderr and "empir serve --bundles bundles" in result.stderr
 
 
 def test_a_bundle_is_replaced_only_by_force(empir: Invoke, recipes: dict[str, Recipe], tmp_path: Path) -> None:

@@ -140,6 +140,8 @@ def test_empir_threshold_says_what_it_chose(toy_copy: Path, recipes: None) -> No
     assert chosen["score"] == "disagreement"
     assert result.output.startswith(f"toy: suspicious above disagreement {chosen['threshold']:.4g}, which ")
     assert "of 24 clean validation images are" in result.output
+    for_machines = CliRunner().invoke(threshold.main, [*arguments, "--json"])
+    assert json.loads(for_machines.stdout) == chosen
 
 
 def test_empir_threshold_refuses_what_it_does_not_know(

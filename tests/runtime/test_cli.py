@@ -72,6 +72,13 @@ def test_predict_for_people_shows_picture_label_and_members(flags: tuple[str, ..
     assert len(result.stdout.splitlines()) >= 4  # eight rows of pixels, two to a character
 
 
+def test_nearly_certain_is_not_called_certain(
+    flags: tuple[str, ...], pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.prediction.Prediction.confidence", lambda self, index: 0.99996)
+    assert ">99.9% confident" in run("predict", *flags, pictures[0]).stdout
+
+
 def test_predict_says_what_is_suspicious(flags: tuple[str, ...], toy_copy: Path, pictures: list[Path]) -> None:
     manifest = json.loads((toy_copy / MANIFEST).read_text())
     for threshold, expected in ((0.0, True), (1.0, False)):
@@ -166,8 +173,10 @@ def test_an_unknown_mode_is_refused(pictures: list[Path]) -> None:
 def test_bundles_are_listed_for_people_and_machines(toy: ToyBundle) -> None:
     shown = run("bundles", "--bundles", toy.folder.parent)
     assert (shown.exit_code, shown.stderr) == (0, "")
-    for part in ("toy", "majority", "w2a4-a (w2a4)", "fp32 (fp32)"):
-        assert part in " ".join(shown.stdout.split())
+    name, facts, *about = shown.stdout.splitlines()
+    assert name == f"toy  {toy.manifest.version}"
+    assert facts.startswith("  w2a4-a, w2a4-b, fp32 · majority vote · 4 classes")
+    assert about == ([f"  {toy.manifest.description}"] if toy.manifest.description else [])
     (manifest,) = json.loads(run("bundles", "--bundles", toy.folder.parent, "--json").stdout)
     assert manifest == toy.manifest.model_dump(mode="json")
 
