@@ -84,6 +84,10 @@ class Conflict(EmpirError):
     code = "conflict"
 
 
+class CallerLeft(Exception):
+    """Nobody waits for the answer any more; so nobody is told this, and it has no code."""
+
+
 STATUS = {
     "malformed": 400,
     "key_missing": 401,

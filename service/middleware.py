@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.errors import CLIENT_LEFT, REFUSALS
+from service.errors import CLIENT_LEFT, REFUSALS, CallerLeft
 from service.exchange import Exchange
 from service.ledger import Ledger
 from service.metrics import Metrics
@@ -68,7 +68,7 @@ class Edge:
                     raise HTTPException(405, "Method Not Allowed", {"Allow": "POST"})
                 scope["app"] = self._app
                 await hot.handle(exchange)
-        except ClientDisconnect:
+        except (ClientDisconnect, CallerLeft):
             exchange.status = exchange.status or CLIENT_LEFT
         except Exception as error:
             begun = exchange.status != 0

@@ -15,7 +15,7 @@ import numpy as np
 from runtime.member import Images
 from runtime.prediction import Mode, Prediction
 from service.catalog import Judged, Served
-from service.errors import DeadlineExceeded, QueueFull
+from service.errors import CallerLeft, DeadlineExceeded, QueueFull
 from service.ledger import Ledger
 from service.metrics import Metrics
 from service.settings import Settings
@@ -143,7 +143,7 @@ class Scheduler:
         """The answer for images [N, C, H, W], alone or in a batch with others of the same bundle and mode.
 
         `left` says whether the caller has gone: then its images are not run. Raises QueueFull at once when too many
-        wait, DeadlineExceeded when the answer is not there in time.
+        wait, DeadlineExceeded when the answer is not there in time, CallerLeft when it was waiting and has gone.
         """
         await asyncio.sleep(0)  # whoever has arrived at the same time is counted before anyone goes on
         if self._place.taken <= 1 and self._busy == 0 and not self._waiting and self._is_quick(served, len(images)):
@@ -251,7 +251,7 @@ class Scheduler:
 
     def _is_gone(self, waiting: Waiting) -> bool:
         if not waiting.answer.done() and waiting.left():
-            waiting.answer.cancel()
+            waiting.answer.set_exception(CallerLeft)
         return waiting.answer.done()
 
     def _depth(self) -> None:

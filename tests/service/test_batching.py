@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from runtime.prediction import Mode
 from service.catalog import Catalog, Served
-from service.errors import DeadlineExceeded, QueueFull
+from service.errors import CallerLeft, DeadlineExceeded, QueueFull
 from service.metrics import Metrics
 from service.scheduler import Placed, Scheduler
 from service.settings import Settings
@@ -108,7 +108,7 @@ async def attend(scheduler: Scheduler, served: Served, caller: Caller) -> None:
             asking.cancel()
     try:
         placed = await asking
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, CallerLeft):
         assert caller.leaves_after is not None
         return
     prediction = placed.judged.prediction.images(list(placed.images))
@@ -203,7 +203,7 @@ def test_a_caller_whose_connection_is_closed_is_not_run() -> None:
             gate.opened.set()
             await first
             assert (await stays).judged.prediction.verdict.tolist() == [1]
-            with pytest.raises(asyncio.CancelledError):
+            with pytest.raises(CallerLeft):
                 await left
         assert len(other.asked) == 2
         catalog.close()
