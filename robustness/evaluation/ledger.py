@@ -84,7 +84,9 @@ class Ledger:
         self._enter_fallen(number, step, target, source, wrong & valid & (size <= self._eps + TOLERANCE))
         self._enter_smallest(number, outcome, source, size, wrong[0] & valid)
         self.rows.append(self._row(step, given, outcome, source, wrong[target] & valid))
-        if step.purpose == "worst case" and step.attack != CLEAN:
+        # The paper's attacks on the vote follow one member's gradient: what they make is not made on the vote.
+        paper_on_member = step.purpose == "paper" and step.on != VOTE
+        if (step.purpose == "worst case" or paper_on_member) and step.attack != CLEAN:
             made = wrong[target] & valid & (size <= self._eps + TOLERANCE)
             had_right = ~self.wrong_clean[:, source] & made
             self.shown[target] += had_right.sum(axis=1)

@@ -14,6 +14,9 @@ ADVERSARIAL = "adversarial.npz"
 VOTE = "vote"
 """What the ensemble's verdict is called in a table whose other rows are members."""
 
+SUITE = ("worst case", "paper")
+"""Purposes of attacks that are the suite itself; those of the curve and the checks run on a part of the images."""
+
 Outcome = Literal["wrong", "broken", "not_broken"]
 """Of an image: wrong before any attack, broken by one, or by none that was tried. Never `robust`."""
 
@@ -98,7 +101,9 @@ class MemberRow(Part):
     precision: Precision
     clean: Share
     robust: Share
-    own: Share = Field(description="The same, counting only attacks on this member alone.")
+    own: Share | None = Field(
+        description="The same, counting only attacks on this member alone; null where the suite has none."
+    )
     broken_by: dict[str, int] = Field(description="Images by the attack that turned this member first.")
     zero_gradients: Share | None = Field(description="Clean images whose margin has a gradient of exactly 0.")
 

@@ -11,6 +11,7 @@ from robustness.evaluation.steps import CLEAN, PAPER, Step, build, parameters_of
 from robustness.evaluation.suites import CURVE_IMAGES, Target, curve_label, eps_grid
 from robustness.reporting import paper
 from robustness.reporting.report import (
+    SUITE,
     VOTE,
     AttackRow,
     ClassRow,
@@ -60,18 +61,18 @@ def _attack_row(findings: Findings, number: int, step: Step) -> AttackRow:
 
 
 def member_rows(findings: Findings, zero_gradients: Mapping[str, Share]) -> list[MemberRow]:
-    rows = []
+    rows, attacked_alone = [], {step.on for purpose in SUITE for _, step in findings.steps(purpose)}
     for index, member in enumerate(findings.plan.manifest.members, start=1):
         broken_by = findings.broken_by[index]
         numbers, counts = np.unique(broken_by[broken_by > 0], return_counts=True)
-        own = int((findings.broken_alone_by[index] == STANDS).sum())
+        own = Share.of(int((findings.broken_alone_by[index] == STANDS).sum()), findings.n)
         rows.append(
             MemberRow(
                 name=member.name,
                 precision=member.precision,
                 clean=findings.clean(member.name),
                 robust=findings.robust(member.name),
-                own=Share.of(own, findings.n),
+                own=own if member.name in attacked_alone else None,
                 broken_by={findings.plan.steps[i].name: int(c) for i, c in zip(numbers, counts, strict=True)},
                 zero_gradients=zero_gradients.get(member.name),
             )
@@ -104,7 +105,8 @@ def _comparison(findings: Findings, what: str, first: str, second: str) -> Compa
         if points == 0
         else (
             f"{first} withstands {abs(points):.1f} points {side} than {second} "
-            f"({only_first} images only {first}, {only_second} only {second}, n = {findings.n})."
+            f"({only_first} {'image' if only_first == 1 else 'images'} only {first}, {only_second} only {second}, "
+            f"n = {findings.n})."
         )
     )
     return Comparison.model_validate(

@@ -6,7 +6,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from robustness.reporting.report import Report
+from robustness.reporting.report import SUITE, Report
 from robustness.reporting.share import Share
 
 
@@ -28,7 +28,7 @@ def _attacks(report: Report) -> Table:
         "attack", "tried on", "found", "first", "still right", "s", box=None, header_style="dim", pad_edge=False
     )
     for row in report.attacks:
-        if row.purpose in ("worst case", "paper"):
+        if row.purpose in SUITE:
             still = "" if row.standing is None else f"{row.standing.share:.1%}"
             table.add_row(row.name, str(row.attacked), str(row.found), str(row.first), still, f"{row.seconds:.1f}")
     return table
@@ -37,7 +37,7 @@ def _attacks(report: Report) -> Table:
 def _members(report: Report) -> Table:
     table = Table("", "clean", "worst case", "alone", box=None, header_style="dim", pad_edge=False)
     for row in report.members:
-        table.add_row(row.name, *(_share(share) for share in (row.clean, row.robust, row.own)))
+        table.add_row(row.name, _share(row.clean), _share(row.robust), "" if row.own is None else _share(row.own))
     table.add_row("vote", _share(report.clean), _share(report.robust), "", style="bold")
     return table
 

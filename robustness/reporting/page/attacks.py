@@ -92,11 +92,11 @@ def _row(row: AttackRow, share: Share | None = None) -> list[Element | str]:
 def transfer(report: Report) -> Section | None:
     """Adversarial images made on one row, judged by one column, as a heat map."""
     data = report.transfer
-    if len(data.names) < 2:
+    if len(data.names) < 2 or not any(share is not None for row in data.fooled for share in row):
         return None
     text = (
         "Made on the row, judged by the column: the share of adversarial images that fool it, of those whose clean "
-        "image it had right."
+        "image it had right. Rows: whatever the suite attacked and found some on."
     )
     return Section("transfer", "Transfer", join(note(text), _heat_map(data)))
 
@@ -106,6 +106,7 @@ def _heat_map(data: Transfer) -> Element:
     rows = [
         element("tr", element("th", name, scope="row"), *(_heat_cell(share) for share in shares))
         for name, shares in zip(data.names, data.fooled, strict=True)
+        if any(share is not None for share in shares)
     ]
     whole = element("table", element("thead", head), element("tbody", *rows), class_="heat")
     return element("div", whole, class_="scroll", role="region", aria_label="Transfer matrix", tabindex=0)

@@ -4,6 +4,7 @@ Colours come from the page: series i has the class `s0`, `s1`, ..., so that ligh
 chart has a title and a description for those who do not see it.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ WIDTH = 460.0
 PALETTE = 6
 """Colours that the page has for series; the next series begins again."""
 MARK = 3.2
+TICKS = 4
+"""Steps of an axis from 0 to 100%, and of the counts beside it."""
 FAR = 1.5
 """A last eps more than so many times the one before it gets a place of its own, beyond a gap."""
 
@@ -162,10 +165,20 @@ def _line(frame: Frame, places: Sequence[float], shares: Sequence[Share], index:
 
 def _share_axis(frame: Frame) -> Element:
     ticks = []
-    for tick in range(0, 101, 25):
+    for tick in range(0, 101, 100 // TICKS):
         y = frame.y(tick / 100)
         ticks.append(element("line", x1=frame.left, x2=frame.right, y1=y, y2=y, class_="grid"))
         ticks.append(element("text", f"{tick}%", x=frame.left - 7, y=y + 4.5, text_anchor="end", class_="tick"))
+    return join(*ticks)
+
+
+def _count_axis(frame: Frame, top: int) -> Element:
+    """Numbers of images on the right, at the heights of `_share_axis`, in the colour of the bars."""
+    counts = range(0, top + 1, top // TICKS)
+    ticks = [
+        element("text", f"{count:,}", x=frame.right + 7, y=frame.y(count / top) + 4.5, class_="tick count")
+        for count in counts
+    ]
     return join(*ticks)
 
 
@@ -181,15 +194,16 @@ def size_chart(edges: Sequence[float], counts: Sequence[int], sizes: Sequence[fl
 
     `sizes` are the perturbations themselves, of the images that fell.
     """
-    frame, most = Frame(42, 12, WIDTH - 12, 232), max([1, *counts])
+    frame, most = Frame(42, 12, WIDTH - 38, 232), max([1, *counts])
+    top = TICKS * math.ceil(most / TICKS)
     span = (edges[-1] - edges[0]) or 1
     bars = [
         element(
             "rect",
             x=frame.x((low - edges[0]) / span) + 0.5,
-            y=frame.y(count / most),
+            y=frame.y(count / top),
             width=max(0.0, frame.x((high - low) / span) - frame.left - 1),
-            height=frame.bottom - frame.y(count / most),
+            height=frame.bottom - frame.y(count / top),
             class_="bin",
         )
         for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
@@ -211,4 +225,5 @@ def size_chart(edges: Sequence[float], counts: Sequence[int], sizes: Sequence[fl
     ]
     label = element("text", unit, x=frame.x(0.5), y=frame.bottom + 36, text_anchor="middle", class_="tick")
     said = f"{sum(counts)} of {n} images fell; the tallest bar stands for {most} images"
-    return drawing("Smallest perturbations", said, 272, _share_axis(frame), *bars, cumulative, *marks, label)
+    axes = _share_axis(frame), _count_axis(frame, top)
+    return drawing("Smallest perturbations", said, 272, *axes, *bars, cumulative, *marks, label)

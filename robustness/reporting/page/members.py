@@ -12,7 +12,7 @@ from robustness.reporting.page.parts import (
     share_cell,
     table,
 )
-from robustness.reporting.report import VOTE, MemberRow, Picture, Report
+from robustness.reporting.report import SUITE, VOTE, MemberRow, Picture, Report
 
 SMALL = 96
 """Images not wider than this are shown with their pixels as squares."""
@@ -23,10 +23,13 @@ def members(report: Report) -> Section:
     """The vote and every member, clean and in the worst case; what the ensemble gains over its best member."""
     heads = columns("|Precision|Clean|Worst case|Attacked alone|Gradient of 0")
     rows: list[list[Content]] = [[VOTE, "", share_cell(report.clean), share_cell(report.robust), "", ""]]
+    attacked_alone = {row.on for row in report.attacks if row.purpose in SUITE}
     for row in report.members:
-        shares = (share_cell(row.clean), share_cell(row.robust), share_cell(row.own))
+        own = share_cell(row.own if row.name in attacked_alone else None)
+        shares = (share_cell(row.clean), share_cell(row.robust), own)
         rows.append([row.name, str(row.precision), *shares, _zero(row)])
-    text = "Worst case of a member: every adversarial image of the report, whatever made it. Alone: those made on it."
+    text = "Worst case of a member: every adversarial image of the report, whatever made it. Alone: those "
+    text += "that the suite made on it, where it attacks it at all."
     compared = element("ul", *(element("li", each.sentence) for each in report.comparisons), class_="findings")
     return Section(
         "members", "Members", join(compared, table("Members", heads, rows, strong=0), note(text), _fallen(report))
@@ -71,7 +74,8 @@ def sizes(report: Report) -> Section | None:
     name = NORM_NAMES.get(report.norm, report.norm)
     chart = size_chart(data.edges, data.counts, broken, report.images.n, f"size of the perturbation, {name}")
     quantiles = [f"{100 * float(key):.0f}% of them at {value:.4g}" for key, value in data.quantiles.items()]
-    text = f"Of {data.n} images that fell: {', '.join(quantiles)} or less. Bars: images. Line: share of all n fallen."
+    text = f"Of {data.n} images that fell: {', '.join(quantiles)} or less. Bars: images, "
+    text += "counted on the right. Line: share of all n that have fallen, on the left."
     return Section("sizes", "Smallest perturbations found", join(chart, note(text)), half=True)
 
 

@@ -173,6 +173,28 @@ def test_what_counts_as_a_success(pixel: float, verdict: int, degraded: bool, fa
     assert entered.shown[0, 0] == entered.fooled[0, 0] == falls
 
 
+@pytest.mark.parametrize(
+    ("step", "counts"),
+    [
+        (Step("square", SETTINGS), True),
+        (Step("square", SETTINGS, on=NAMES[0]), True),
+        (Step("empir-2020-bim", SETTINGS, on=NAMES[0], purpose="paper"), True),
+        (Step("empir-2020-bim", SETTINGS, purpose="paper"), False),
+        (Step("square", SETTINGS, on=NAMES[0], purpose="curve"), False),
+        (Step("square", SETTINGS, purpose="check"), False),
+    ],
+    ids=["on the vote", "on a member", "the paper's, on a member", "the paper's, on the vote", "curve", "check"],
+)
+def test_what_the_transfer_matrix_is_made_of(step: Step, counts: bool) -> None:
+    """Of the paper's attacks those on a member: the others follow one member's gradient, not the vote's."""
+    entered = ledger(np.full((1, 1, 8, 8), 0.5, np.float32))
+    judged = Judged(np.array([1]), np.ones((3, 1), dtype=np.int64), np.array([False]))
+    outcome = Outcome(np.array([0]), np.full((1, 1, 8, 8), 0.6, np.float32), judged, 0, 0, 0)
+    entered.enter(step, np.array([0]), outcome)
+    row = entered.targets.index(step.on)
+    assert entered.shown.sum() == entered.shown[row].sum() == len(entered.targets) * counts
+
+
 def test_an_image_outside_0_to_1_is_no_success() -> None:
     entered = ledger(np.full((1, 1, 8, 8), 0.95, np.float32))
     judged = Judged(np.array([1]), np.ones((3, 1), dtype=np.int64), np.array([False]))

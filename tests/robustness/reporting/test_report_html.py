@@ -159,6 +159,34 @@ def test_images_that_were_left_out_are_counted_and_named(shown: Tag) -> None:
     assert "unreadable" not in text_of(section(shown, "origin"))
 
 
+def test_a_member_that_the_suite_did_not_attack_has_no_figure_of_its_own() -> None:
+    """The curve attacks a part of the images only: the share of all that it left would look like robustness."""
+    whole = toy_report(LINEAR_MANIFEST)
+    first, second, *_ = (member.name for member in LINEAR_MANIFEST.members)
+    attack = whole.attacks[0]
+    attacks = [
+        attack.model_copy(update={"on": first, "purpose": "paper"}),
+        attack.model_copy(update={"on": second, "purpose": "curve"}),
+    ]
+    table = section(parsed(whole.model_copy(update={"attacks": attacks})), "members")
+    rows = [row for row in table.iter("tr") if len(row.findall("td")) > 3]
+    own = {text_of(row.find("th")): text_of(row.findall("td")[3]) for row in rows}
+    assert own[first].startswith("37.5%") and own[second] == "–"
+
+
+def test_the_transfer_matrix_has_a_row_for_what_was_attacked(shown: Tag) -> None:
+    whole = toy_report(LINEAR_MANIFEST)
+    names, shares = whole.transfer.names, whole.transfer.fooled[0]
+    nothing = [None] * len(names)
+    data = Transfer(names=names, fooled=[nothing, shares, *[nothing] * (len(names) - 2)])
+    matrix = section(parsed(whole.model_copy(update={"transfer": data})), "transfer")
+    heads = [text_of(each) for each in matrix.iter("th") if each.get("scope") == "row"]
+    assert heads == [names[1]]
+    assert [text_of(each) for each in section(shown, "transfer").iter("th") if each.get("scope") == "row"] == names
+    empty = Transfer(names=names, fooled=[nothing] * len(names))
+    assert "transfer" not in {each.get("id") for each in parsed(whole.model_copy(update={"transfer": empty})).iter()}
+
+
 def test_overhead_says_what_the_layers_say(shown: Tag) -> None:
     said = text_of(section(shown, "overhead"))
     assert "77.0% more bytes" in said and "stay fp32" in said and "12.5% fewer" in said and "0.84 ×" in said

@@ -2,6 +2,7 @@
 
 from xml.etree import ElementTree
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,9 +58,23 @@ def test_a_chart_says_its_numbers_in_words() -> None:
 def test_the_tallest_bar_reaches_the_top_and_the_line_the_share_that_fell() -> None:
     chart = parsed(charts.size_chart([0, 0.1, 0.2], [3, 1], [0.05, 0.05, 0.05, 0.2], 8, "size"))
     bars = [each for each in chart.iter("rect") if each.get("class") == "bin"]
-    assert [round(float(each.attrib["height"])) for each in bars] == [220, 73]
+    assert [round(float(each.attrib["height"])) for each in bars] == [165, 55]  # of 220, which is 4 images
     (line,) = chart.iter("path")
-    assert line.attrib["d"].endswith(f"V{232 - 220 * 4 / 8:.1f}H{charts.WIDTH - 12:.1f}")
+    assert line.attrib["d"].endswith(f"V{232 - 220 * 4 / 8:.1f}H{charts.WIDTH - 38:.1f}")
+
+
+@pytest.mark.parametrize(
+    ("most", "ticks"), [(0, [0, 1, 2, 3, 4]), (4, [0, 1, 2, 3, 4]), (161, [0, 41, 82, 123, 164])], ids=str
+)
+def test_images_are_counted_on_the_right_at_the_heights_of_the_shares(most: int, ticks: list[int]) -> None:
+    chart = parsed(charts.size_chart([0, 0.1, 0.2], [most, 0], [], 200, "size"))
+    texts = [each for each in chart.iter("text") if "tick" in each.get("class", "")]
+    right = {each.text: each.attrib["y"] for each in texts if "count" in each.attrib["class"]}
+    left = {each.text: each.attrib["y"] for each in texts if (each.text or "").endswith("%")}
+    assert list(right) == [str(tick) for tick in ticks]
+    assert list(right.values()) == [left[f"{share}%"] for share in (0, 25, 50, 75, 100)]
+    (bar, _) = (float(each.attrib["height"]) for each in chart.iter("rect") if each.get("class") == "bin")
+    assert bar == pytest.approx(220 * most / ticks[-1], abs=0.01)
 
 
 def test_many_members_share_the_palette_and_none_takes_the_votes_colour() -> None:
