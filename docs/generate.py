@@ -4,22 +4,25 @@ import ast
 import inspect
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 import service.cli
+from robustness.parameters import ATTACKS
+from robustness.probe_report import Outcome
+from runtime.errors import EmpirError
 from runtime.manifest import Manifest
 from runtime.prediction import MODES
 from service import settings
 from service.app import create_app
 from service.catalog import Catalog
-from service.errors import HTTP_CODES, STATUS
-from service.metrics import OUTCOMES, REASONS, STAGES, Metrics
+from service.errors import HTTP_CODES, REFUSALS, STATUS
+from service.metrics import AUDITS, OUTCOMES, REASONS, RELOADS, STAGES, Metrics
 from service.settings import Settings
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -68,7 +71,17 @@ def metrics_page() -> str:
         name = f"{family.name}_total" if family.type == "counter" else family.name
         labels = ", ".join(f"`{label}`" for label in metric._labelnames)
         rows.append([f"`{name}`", family.type, labels, family.documentation])
-    sets = {"mode": MODES, "outcome` of predictions": OUTCOMES, "reason` of failures": REASONS, "stage": STAGES}
+    sets: dict[str, Iterable[str]] = {
+        "attack": ATTACKS,
+        "mode": MODES,
+        "outcome` of predictions": OUTCOMES,
+        "outcome` of probes": get_args(Outcome),
+        "outcome` of reloads": RELOADS,
+        "reason` of failures": REASONS,
+        "reason` of refusals": sorted(REFUSALS),
+        "result` of audits": AUDITS,
+        "stage": STAGES,
+    }
     values = [
         [f"`{label}" + ("" if "`" in label else "`"), ", ".join(f"`{v}`" for v in each)] for label, each in sets.items()
     ]
@@ -99,9 +112,11 @@ def http_page() -> str:
     """Every operation of the OpenAPI schema, the errors, and the parts of its answers."""
     schema = create_app(Settings.model_construct(), _NoBundles(), seed=0).openapi()
     sections = [text for path, methods in schema["paths"].items() for text in _operations(path, methods)]
-    codes = [(status, code) for code, status in STATUS.items()] + list(HTTP_CODES.items()) + [(500, "internal")]
+    statuses = STATUS | {code: status for status, code in HTTP_CODES.items()} | {"internal": 500}
+    meanings = MEANINGS | {kind.code: inspect.getdoc(kind) for kind in _kinds(EmpirError) if kind.code in STATUS}
+    codes = sorted((status, code) for code, status in statuses.items())
     schemas = schema.get("components", {}).get("schemas", {})
-    parts = [text for name, part in schemas.items() if name not in NOT_OURS for text in _section(name, part, "###")]
+    parts = [text for name, part in schemas.items() for text in _section(name, part, "###")]
     return _page(
         "HTTP",
         "The server shows the same at `/docs`, to try by hand, and as OpenAPI at `/openapi.json`. Every answer has an "
@@ -110,14 +125,28 @@ def http_page() -> str:
         "## Errors",
         "`application/problem+json` with `status`, `code`, `detail` and `request_id`. The code is a stable word for "
         "programs, the detail a sentence for people. 429 and `unavailable` say in `Retry-After` when to come back.",
-        _table(["status", "code"], [[str(status), f"`{code}`"] for status, code in sorted(codes)]),
+        _table(["status", "code", ""], [[str(status), f"`{code}`", str(meanings[code])] for status, code in codes]),
         "## Parts of answers",
         *parts,
     )
 
 
-NOT_OURS = ("HTTPValidationError", "ValidationError")
-"""FastAPI describes them; this server answers problems instead."""
+FRAMEWORKS_WORDS = "Successful Response"
+
+MEANINGS = {
+    "not_found": "No such path.",
+    "method_not_allowed": "A path that does not take this method.",
+    "internal": "The server failed; its log has the cause under the answer's `request_id`.",
+}
+"""Of the codes that have no class of their own."""
+
+
+def _kinds(error: type[EmpirError]) -> Iterator[type[EmpirError]]:
+    """The classes of errors that have a code of their own, below one."""
+    for kind in error.__subclasses__():
+        if "code" in vars(kind):
+            yield kind
+        yield from _kinds(kind)
 
 
 class _NoBundles(Catalog):
@@ -140,8 +169,17 @@ def _operations(path: str, methods: Mapping[str, Any]) -> Iterator[str]:
             yield _table(["parameter", "in", "type", "default", ""], rows)
         if content := operation.get("requestBody", {}).get("content"):
             yield f"Body: {', '.join(f'`{kind}`' for kind in content)}."
-        answers = [[status, response.get("description", "")] for status, response in operation["responses"].items()]
-        yield _table(["status", ""], answers)
+        yield _table(["status", ""], [[status, _answer(each)] for status, each in operation["responses"].items()])
+
+
+def _answer(response: Mapping[str, Any]) -> str:
+    """What an operation answers: in words where the code has its own, and the part that it is."""
+    words = str(response.get("description", "")).replace(FRAMEWORKS_WORDS, "")
+    kinds = response.get("content", {})
+    parts = {_schema_type(each["schema"]) for each in kinds.values() if "$ref" in each.get("schema", {})}
+    if not words and not parts:
+        return ", ".join(f"`{kind}`" for kind in kinds)
+    return " ".join(filter(None, [words, *sorted(parts)]))
 
 
 def _section(name: str, part: Mapping[str, Any], level: str = "##") -> Iterator[str]:

@@ -28,8 +28,8 @@ class Part(BaseModel):
 class Precision(Part):
     """A member's bit widths; 32 and 32 for full precision."""
 
-    weights: Bits
-    activations: Bits
+    weights: Bits = Field(description="Bits of a weight.")
+    activations: Bits = Field(description="Bits of what a layer passes on.")
 
     @property
     def is_float(self) -> bool:
@@ -42,13 +42,13 @@ class Precision(Part):
 class Member(Part):
     """One network of the ensemble and its two graphs."""
 
-    name: Name
+    name: Name = Field(description="Unique in the bundle; `BUNDLE:MEMBER` is a model of the Open Inference Protocol.")
     precision: Precision
-    file: FileName
-    sha256: Sha256
-    gradient_file: FileName | None = Field(None, description="Null where the member has no gradient graph.")
-    gradient_sha256: Sha256 | None = None
-    opset: int
+    file: FileName = Field(description="Its ONNX graph in the bundle's folder: from `image` to `logits`.")
+    sha256: Sha256 = Field(description="Of that file.")
+    gradient_file: FileName | None = Field(None, description="The graph that attacks climb; null: it has none.")
+    gradient_sha256: Sha256 | None = Field(None, description="Of that file.")
+    opset: int = Field(description="Of ONNX, in both graphs.")
     parameters: int = Field(ge=0, description="Number of weights.")
     packed_bytes: int = Field(ge=0, description="Size of the member graph's file.")
     macs: int = Field(ge=0, description="Multiply-accumulates for one image.")
@@ -70,10 +70,12 @@ class Member(Part):
 class Input(Part):
     """The image that members take, float32 [N, channels, height, width] in [0, 1], and how a picture becomes one."""
 
-    channels: Literal[1, 3]
-    height: int = Field(ge=1, le=4096)
-    width: int = Field(ge=1, le=4096)
-    value_range: tuple[float, float] = (0.0, 1.0)
+    channels: Literal[1, 3] = Field(description="1: grey, 3: red, green, blue.")
+    height: int = Field(ge=1, le=4096, description="In pixels.")
+    width: int = Field(ge=1, le=4096, description="In pixels.")
+    value_range: tuple[float, float] = Field(
+        (0.0, 1.0), description="What black and white become inside the graphs; for information."
+    )
     mean: tuple[float, ...] | None = Field(None, description="Subtracted inside the graphs; for information.")
     std: tuple[float, ...] | None = Field(None, description="Divided by inside the graphs; for information.")
     resize: Literal["stretch", "center_crop", "digit"] = Field(
@@ -95,15 +97,17 @@ class Input(Part):
 class Vote(Part):
     """How the members' votes become the verdict."""
 
-    rule: Literal["majority", "average"]
+    rule: Literal["majority", "average"] = Field(
+        description="`majority`: what more than half of all members vote for; `average`: what has the highest mean probability."
+    )
     tie_breaker: Name | None = Field(None, description="The member whose class is the verdict without a majority.")
 
 
 class Detection(Part):
     """The score of an image above whose threshold it is `suspicious`. Not part of what `version` stands for."""
 
-    score: ScoreName
-    threshold: float
+    score: ScoreName = Field(description="How far the members are apart, measured in this way.")
+    threshold: float = Field(description="An image is suspicious if its score is above it.")
     members: tuple[Name, ...] = Field(min_length=2, description="Whose answers the score compares.")
     images: int | None = Field(None, ge=1, description="Clean validation images that the threshold was chosen on.")
     false_alarms: Share | None = Field(None, description="The share of these that is above it.")
@@ -112,65 +116,65 @@ class Detection(Part):
 class Provenance(Part):
     """Where the bundle comes from: enough to make it again."""
 
-    recipe: str
-    command: str
+    recipe: str = Field(description="What trained it: a name of `empir train --list`, `own-images-...`, or `quantize`.")
+    command: str = Field(description="What makes the bundle again.")
     git_commit: str = Field(description="Of the code that wrote the bundle; `-dirty` if it was changed.")
-    seed: int
-    data_set: str
-    data_md5: dict[str, str]
+    seed: int = Field(description="Of weights and of the order of images.")
+    data_set: str = Field(description="Its name.")
+    data_md5: dict[str, str] = Field(description="Checksums of its files, or of their names and sizes.")
     skipped_images: int = Field(0, ge=0, description="Unreadable images of the data set that were left out.")
-    packages: dict[str, str]
-    hardware: str
-    training_seconds: float
-    created: str
+    packages: dict[str, str] = Field(description="Versions of what it was made with.")
+    hardware: str = Field(description="Where it was trained.")
+    training_seconds: float = Field(description="On that hardware, all members together.")
+    created: str = Field(description="Date and time, ISO 8601.")
 
 
 class LayerTime(Part):
     """A layer that export could have written in other exact ways: microseconds that its member takes for one image on
     one thread, as exported, and with this layer otherwise."""
 
-    member: Name
-    layer: str
-    exported_us: float = Field(ge=0)
+    member: Name = Field(description="The member that it is a layer of.")
+    layer: str = Field(description="Its name in the graph.")
+    exported_us: float = Field(ge=0, description="As it is in the bundle.")
     others_us: dict[str, float] = Field(description="By what is done otherwise.")
 
 
 class Int8Copy(Part):
     """A full-precision member quantized to 8 bits after training, to compare costs with: it is not in the bundle."""
 
-    of: Name
-    file_bytes: int = Field(ge=0)
-    macs: int = Field(ge=0)
-    bit_operations: int = Field(ge=0)
+    of: Name = Field(description="The member that it is a copy of.")
+    file_bytes: int = Field(ge=0, description="Size of its graph's file.")
+    macs: int = Field(ge=0, description="As of a member.")
+    bit_operations: int = Field(ge=0, description="As of a member.")
     us: float = Field(ge=0, description="CPU time for one image, one thread, shortest of the rounds.")
-    rounds: int = Field(ge=1)
+    rounds: int = Field(ge=1, description="How often it was measured.")
     over_fp32: float = Field(ge=0, description="That over the full-precision member's.")
 
 
 class Measured(Part):
     """What export measured on the machine that it ran on. Not part of what `version` stands for."""
 
-    hardware: str
-    layers: tuple[LayerTime, ...]
+    hardware: str = Field(description="That machine.")
+    layers: tuple[LayerTime, ...] = Field(description="Those that could be written in several ways.")
     int8: Int8Copy | None = Field(None, description="Null where the ensemble has an int8 member of its own.")
 
 
 class Manifest(Part):
     """`bundle.json`."""
 
-    schema_version: Literal[1]
-    name: Name
-    version: str = Field(min_length=1, max_length=64)
-    description: str = ""
-    labels: tuple[str, ...] = Field(min_length=2)
+    schema_version: Literal[1] = Field(description="Of this page.")
+    name: Name = Field(description="The folder's, too.")
+    version: str = Field(min_length=1, max_length=64, description="Another for every change of the ensemble.")
+    description: str = Field("", description="What it is, for people.")
+    labels: tuple[str, ...] = Field(min_length=2, description="Of the classes, in the order of the logits.")
     input: Input
-    members: tuple[Member, ...] = Field(min_length=1)
+    members: tuple[Member, ...] = Field(min_length=1, description="In the order of every answer.")
     vote: Vote
     detection: Detection | None = None
     clean_accuracy: Share | None = Field(
         None, description="Of the ensemble's verdict on the test set, through the served graphs."
     )
-    report: FileName | None = None
+    report: FileName | None = Field(None, description="`report.json` once `empir evaluate --attach` has run.")
     provenance: Provenance
     measured: Measured | None = None
 

@@ -13,6 +13,7 @@ SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 OUTCOMES = ("unanimous", "majority", "tie_break", "no_quorum")
 REASONS = ("error", "nonfinite", "deadline")
 RELOADS = ("loaded", "unloaded", "failed")
+AUDITS = ("agreement", "dissent")
 STAGES = ("decode", "queue", "inference", "vote")
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 SHARES = (0.2, 0.25, 1 / 3, 0.4, 0.5, 0.6, 2 / 3, 0.75, 0.8, 1.0)
@@ -103,7 +104,7 @@ class BundleMetrics:
         self._failures = [
             {reason: metrics.member_failures.labels(name, m.name, reason) for reason in REASONS} for m in members
         ]
-        self._audit = {result: metrics.audit.labels(name, result) for result in ("agreement", "dissent")}
+        self._audit = {result: metrics.audit.labels(name, result) for result in AUDITS}
         self._suspicious = metrics.suspicious.labels(name)
         self._stages = {stage: metrics.stage_duration_seconds.labels(stage) for stage in STAGES}
 

@@ -106,9 +106,20 @@ def complete(generate: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, A
         document = generate()
         hot_paths = {predict.PATH: {"post": _PREDICT_OPERATION}, hot.PATH: {"post": hot.OPERATION}}
         document["paths"] = {**hot_paths, **document["paths"]}
+        _leave_out_answers_never_given(document)
         return document
 
     return generated
+
+
+def _leave_out_answers_never_given(document: dict[str, Any]) -> None:
+    """FastAPI describes its own 422 for every parameter; this server answers problems, which the operations list."""
+    for operation in (each for methods in document["paths"].values() for each in methods.values()):
+        of_framework = operation["responses"].get("422", {}).get("content", {}).get("application/json", {})
+        if of_framework.get("schema", {}).get("$ref", "").endswith("/HTTPValidationError"):
+            del operation["responses"]["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        document.get("components", {}).get("schemas", {}).pop(name, None)
 
 
 _PREDICT_OPERATION: dict[str, Any] = {

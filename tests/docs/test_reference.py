@@ -1,5 +1,7 @@
 """The reference is what the code says, and leaves nothing out."""
 
+import re
+
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -46,8 +48,17 @@ def test_every_field_of_a_manifest_is_there() -> None:
         assert [name for name in part.model_fields if f"| `{name}` |" not in text] == []
 
 
+@pytest.mark.parametrize("name", ["settings.md", "metrics.md", "manifest.md"])
+def test_every_row_has_words(name: str) -> None:
+    """The cell of words, or a link to the part that has them."""
+    rows = [line for line in page(name).splitlines() if line.startswith("| `")]
+    assert len(rows) > 20
+    assert [row for row in rows if not re.search(r"[a-z0-9`][.:)`] \||\]\(#|` \|$", row)] == []
+
+
 def test_the_main_operations_and_every_error_are_there() -> None:
     text = page("http.md")
     for operation in ("POST /predict", "POST /robustness-probe", "GET /bundles", "GET /metrics", "GET /health/ready"):
         assert f"## {operation}\n" in text
-    assert [code for code, status in STATUS.items() if f"| {status} | `{code}` |" not in text] == []
+    assert [code for code, status in STATUS.items() if not re.search(rf"\| {status} \| `{code}` \| \w", text)] == []
+    assert "Successful Response" not in text

@@ -41,6 +41,10 @@ def test_every_operation_is_described(server: Live) -> None:
         assert paths[path][method]["description"]
 
 
+def test_no_answer_of_the_framework_is_promised(server: Live) -> None:
+    assert "ValidationError" not in server.http.get("/openapi.json").text
+
+
 def test_parameters_are_described_with_their_choices(server: Live) -> None:
     paths = server.http.get("/openapi.json").json()["paths"]
     predict = {each["name"]: each for each in paths["/predict"]["post"]["parameters"]}
