@@ -98,7 +98,7 @@ class Vote(Part):
     """How the members' votes become the verdict."""
 
     rule: Literal["majority", "average"] = Field(
-        description="`majority`: what more than half of all members say; `average`: what has the highest mean probability."
+        description="`majority`: what more than half of all members say; `average`: the highest mean probability."
     )
     tie_breaker: Name | None = Field(None, description="The member whose class is the verdict without a majority.")
 
