@@ -88,7 +88,8 @@ def _round(
 
 
 def _table(rows: list[Row], overall: Pressure) -> Table:
-    table = grid("server", "answered", "p50", "p99", "failed", "rate, ratio", "p50, ratio")
+    ratios_over = ("rate, ratio", "p50, ratio")
+    table = grid("server", "answered", "p50", "p99", "failed", *ratios_over, long=ratios_over)
     for row in rows:
         times = (milliseconds(row.p50_ms), milliseconds(row.p99_ms))
         ratios = (str(row.rate_ratio or "none"), str(row.p50_ratio or "none"))

@@ -1,7 +1,7 @@
 """What a command prints: a table for people, JSON for machines, a page."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -82,11 +82,12 @@ def pairs(values: Mapping[str, str]) -> Table:
     return table
 
 
-def grid(*heads: str) -> Table:
-    """A table with heads, numbers on the right."""
+def grid(*heads: str, long: Collection[str] = ()) -> Table:
+    """A table with heads, numbers on the right; where it is too wide, the first column and `long` ones take lines."""
     table = Table(box=box.SIMPLE)
     for index, head in enumerate(heads):
-        table.add_column(head, justify="right" if index else "left", no_wrap=True)
+        wraps = index == 0 or head in long
+        table.add_column(head, justify="right" if index else "left", no_wrap=not wraps, overflow="fold")
     return table
 
 

@@ -66,7 +66,7 @@ def soak(url: str, rate: float, duration: float, interval: float, errors: float 
 
 
 def _table(soaked: Soak) -> Table:
-    table = grid("from", "answered", "p50", "p99", "max", "outcomes")
+    table = grid("from", "answered", "p50", "p99", "max", "outcomes", long=("outcomes",))
     for row in soaked.intervals:
         times = (milliseconds(each) for each in (row.latency.p50_ms, row.latency.p99_ms, row.latency.max_ms))
         table.add_row(f"{row.start:g} s", f"{row.answered_rate:,.0f}/s", *times, outcomes(row.outcomes))

@@ -222,6 +222,8 @@ def test_compare_pairs_the_servers(tmp_path: Path) -> None:
         result = load("compare", *servers, *short, "--json", "--html", str(path))
         assert {each.path for each in one.seen} == {"/bundles", "/predict"}
         assert {each.path for each in two.seen} == {"/other"}
+        table = load("compare", *servers, *short).stdout
+    assert "…" not in table and table.count(" to ") >= 3  # in 80 columns too every number is there
     assert result.exit_code == 0, result.output
     first, second = json.loads(result.stdout)["servers"]
     assert (first["name"], second["name"], len(second["rounds"])) == ("one", "two", 3)
