@@ -38,6 +38,6 @@ def test_the_tutorial_has_ten_commands_or_fewer_and_few_that_do_not_run() -> Non
     blocks = blocks_of(TUTORIAL)
     assert 5 <= sum(len(block.commands) for block in blocks) <= MOST_COMMANDS
     assert [block.commands[0] for block in blocks if not block.runs] == [
-        'pip install -e ".[export,evaluate]"',
+        "python3 -m venv .venv && source .venv/bin/activate",
         "empir train --images photos --out bundles/photos-robust --robust",
     ]
