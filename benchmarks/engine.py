@@ -27,7 +27,7 @@ from robustness.losses.goals import ANY_OTHER, as_asked
 from robustness.losses.over_members import mean_probability
 from robustness.parameters import default_eps
 from robustness.victim import Victim
-from runtime.bundle import Bundle
+from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.cli import bundles_option, open_bundle
 from runtime.ensemble import Ensemble
 from runtime.errors import BundleError, EmpirError
@@ -107,7 +107,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("bundle", default="mnist-empir")
+@click.argument("bundle", default=DEFAULT_BUNDLE)
 @bundles_option
 @click.option(
     "--data-dir", envvar="EMPIR_DATA_DIR", type=click.Path(path_type=Path), help="Where data sets are, or go."

@@ -19,6 +19,7 @@ from export.training.own_images import recipe_of
 from export.training.recipe import Recipe
 from export.training.recipes import RECIPES
 from export.training_run import checkpoints, summary, train_bundle
+from runtime.bundle import DEFAULT_BUNDLE
 from runtime.cli import bundles_option, open_bundle
 from runtime.errors import BundleError, EmpirError, InvalidValue
 from runtime.gradients import load_gradients
@@ -106,7 +107,7 @@ def train(
 
 
 @main.command()
-@click.argument("bundle", default="mnist-empir")
+@click.argument("bundle", default=DEFAULT_BUNDLE)
 @bundles_option
 @click.option(
     "--data-dir", type=click.Path(path_type=Path), envvar="EMPIR_DATA_DIR", help="Where data sets are, or go."
@@ -119,7 +120,7 @@ def check(bundle: str, bundles: Path, data_dir: Path | None) -> None:
 
     \b
     Examples:
-      empir check mnist-empir
+      empir check mnist
     """
     console = Console()
     try:

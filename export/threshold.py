@@ -9,6 +9,7 @@ from rich.console import Console
 from export.detection import add_detection
 from export.training.own_images import recipe_of
 from export.training.recipes import RECIPES
+from runtime.bundle import DEFAULT_BUNDLE
 from runtime.cli import bundles_option, open_bundle
 from runtime.errors import BundleError, EmpirError
 from runtime.manifest import ScoreName
@@ -20,7 +21,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("bundle", default="mnist-empir")
+@click.argument("bundle", default=DEFAULT_BUNDLE)
 @bundles_option
 @click.option(
     "--score",
@@ -39,8 +40,8 @@ def threshold(bundle: str, bundles: Path, score: ScoreName | None, data_dir: Pat
 
     \b
     Examples:
-      empir threshold mnist-empir
-      empir threshold mnist-empir --score disagreement
+      empir threshold mnist
+      empir threshold mnist --score disagreement
     """
     console = Console(stderr=as_json)
     try:

@@ -11,6 +11,8 @@ from runtime.errors import BundleError
 from runtime.manifest import Manifest, Member
 
 MANIFEST = "bundle.json"
+DEFAULT_BUNDLE = "mnist"
+"""The bundle that is meant where none is named."""
 MAKE = "empir train and empir quantize make bundles"
 """What to do where there are none."""
 

@@ -11,7 +11,7 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from runtime.answer import answer, milliseconds
-from runtime.bundle import MAKE, MANIFEST, Bundle, bundle_folders, load_bundle
+from runtime.bundle import DEFAULT_BUNDLE, MAKE, MANIFEST, Bundle, bundle_folders, load_bundle
 from runtime.detection import suspicious
 from runtime.ensemble import Ensemble
 from runtime.errors import BundleError, EmpirError, ImageError, ImageTooLarge, InvalidValue
@@ -35,7 +35,7 @@ bundles_option = click.option(
 
 def bundle_options(command: Command) -> Command:
     """The options that choose a bundle; the same variables as the server's."""
-    name = click.option("--bundle", envvar="EMPIR_DEFAULT", default="mnist-empir", show_default=True, help="Its name.")
+    name = click.option("--bundle", envvar="EMPIR_DEFAULT", default=DEFAULT_BUNDLE, show_default=True, help="Its name.")
     chosen: Command = bundles_option(name(command))
     return chosen
 

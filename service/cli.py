@@ -20,7 +20,7 @@ def main() -> None:
 @click.option("--port", type=int, help="Port to listen on; 0 picks a free one. [8000]")
 @click.option("--workers", type=int, help="Processes that share the port and the cores. [1]")
 @click.option("--bundles", type=click.Path(path_type=Path), help="Folder of the bundles to serve. [bundles]")
-@click.option("--default", help="Bundle that answers when a request names none. [mnist-empir]")
+@click.option("--default", help="Bundle that answers when a request names none. [mnist]")
 @click.option("--mode", help="How a vote is carried out by default: full or quorum. [full]")
 @click.option("--grpc-port", type=int, help="Port of gRPC (Open Inference Protocol); needs the extra `grpc`. [off]")
 @click.option("--log-format", help="One line a request: json, console, or auto. [auto]")

@@ -73,7 +73,7 @@ _ANSWER = {
     "votes": {"7": 3},
     "members": [_MEMBER],
     "latency_ms": {"decode": 0.06, "queue": 0.01, "inference": 0.15, "vote": 0.01, "total": 0.24},
-    "bundle": {"name": "mnist-empir", "version": "0123456789ab"},
+    "bundle": {"name": "mnist", "version": "0123456789ab"},
     "request_id": "6f1c9f6a0d1b4d0c8a5d2f3e4b5a6978",
 }
 

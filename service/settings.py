@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from runtime.bundle import DEFAULT_BUNDLE
 from runtime.engine import EngineSetting
 from runtime.ensemble import Concurrency, usable_cores
 from runtime.prediction import Mode
@@ -24,7 +25,7 @@ class Settings(BaseSettings):
     """Processes that share the port, each with its share of the cores and its own copy of the bundles."""
     bundles: Path = Path("bundles")
     """Folder whose subfolders are the bundles to serve."""
-    default: str = "mnist-empir"
+    default: str = DEFAULT_BUNDLE
     """Name of the bundle that answers when a request names none."""
     mode: Mode = "full"
     """How a request's vote is carried out when it does not say: full or quorum."""

@@ -22,7 +22,7 @@ from robustness.reporting.attached import attached_report
 from robustness.reporting.page.parts import ball_text
 from robustness.reporting.report import Report
 from robustness.victim import PATIENCE_MS, Victim
-from runtime.bundle import Bundle
+from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.cli import bundles_option, open_bundle
 from runtime.ensemble import Ensemble
 from runtime.errors import EmpirError, described
@@ -47,7 +47,7 @@ class Asked:
 
 
 @main.command("check")
-@click.argument("bundle", default="mnist-empir")
+@click.argument("bundle", default=DEFAULT_BUNDLE)
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @bundles_option
 @click.option("--norm", type=click.Choice(get_args(NormName)), help="[the file's, or the report's, or linf]")
@@ -82,8 +82,8 @@ def check(
 
     \b
     Examples:
-      empir check mnist-empir
-      empir check mnist-empir adversarial.npz --eps 0.3
+      empir check mnist
+      empir check mnist adversarial.npz --eps 0.3
     """
     if file is None and as_json:
         raise click.UsageError("--json: expected FILE beside it, the images to judge")

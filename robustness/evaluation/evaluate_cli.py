@@ -27,7 +27,7 @@ from robustness.reporting.report import ADVERSARIAL, REPORT, Report
 from robustness.reporting.report_html import PAGE
 from robustness.reporting.terminal import show
 from robustness.victim import Victim
-from runtime.bundle import MANIFEST, Bundle
+from runtime.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle
 from runtime.cli import bundles_option, open_bundle
 from runtime.ensemble import usable_cores
 from runtime.errors import EmpirError, InvalidValue, described
@@ -81,7 +81,7 @@ class Asked:
 
 
 @main.command("evaluate")
-@click.argument("bundle", default="mnist-empir")
+@click.argument("bundle", default=DEFAULT_BUNDLE)
 @bundles_option
 @click.option("--suite", default="adaptive", show_default=True, help=f"One of {', '.join(SUITES)}.")
 @click.option("--n", type=click.IntRange(1), default=1000, show_default=True, help="Test images, drawn by the seed.")
@@ -124,7 +124,7 @@ def evaluate_command(
 
     \b
     Examples:
-      empir evaluate mnist-empir --n 100
+      empir evaluate mnist --n 100
       empir evaluate mnist-empir --suite empir-2020 --n 1000
       empir evaluate cifar10 --suite autoattack --eps 8/255 --n 500 --workers 2
     """

@@ -32,7 +32,7 @@ def main() -> None:
 @click.option("--host", help="Address that the server is to listen on. [127.0.0.1]")
 @click.option("--port", type=int, help="Its port. [8000]")
 @click.option("--bundles", help="Folder of its bundles. [bundles]")
-@click.option("--default", help="Bundle that answers when a request names none. [mnist-empir]")
+@click.option("--default", help="Bundle that answers when a request names none. [mnist]")
 @click.option("--json", "as_json", is_flag=True, help="The findings, for machines.")
 def doctor(as_json: bool, **flags: Any) -> None:
     """Examine this machine, its settings and its bundles, and say what to do about each finding.

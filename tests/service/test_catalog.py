@@ -36,7 +36,7 @@ def test_a_folder_that_is_missing_or_empty_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_default_that_is_not_there_is_refused(toy: ToyBundle) -> None:
-    with pytest.raises(BundleError, match=r"default bundle: expected one that is served \(toy\), got 'mnist-empir'"):
+    with pytest.raises(BundleError, match=r"default bundle: expected one that is served \(toy\), got 'mnist'"):
         Catalog.load(Settings(bundles=toy.folder.parent))
 
 

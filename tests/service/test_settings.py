@@ -22,7 +22,7 @@ def test_variables_are_read_and_arguments_win(monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_defaults_are_the_designs() -> None:
     found = Settings()
-    assert (found.host, found.port, found.bundles, found.default) == ("127.0.0.1", 8000, Path("bundles"), "mnist-empir")
+    assert (found.host, found.port, found.bundles, found.default) == ("127.0.0.1", 8000, Path("bundles"), "mnist")
     assert (found.mode, found.audit_rate) == ("full", 0.01)
     assert (found.max_body_bytes, found.max_pixels) == (10_000_000, 25_000_000)
     assert (found.header_timeout_s, found.body_timeout_s) == (10, 20)

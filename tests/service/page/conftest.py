@@ -33,7 +33,7 @@ def bundles(toy: ToyBundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def both(bundles: Path) -> Iterator[Live]:
-    settings = Settings(bundles=bundles)
+    settings = Settings(bundles=bundles, default="mnist-empir")
     with live(settings, Catalog.load(settings)) as server:
         yield server
 

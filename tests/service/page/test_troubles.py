@@ -50,7 +50,7 @@ def test_a_file_too_large_is_not_sent(start: Start, window: Window) -> None:
 
 
 def test_a_server_that_is_gone_is_waited_for(bundles: Path, browser: Browser) -> None:
-    settings = Settings(bundles=bundles)
+    settings = Settings(bundles=bundles, default="mnist-empir")
     with ExitStack() as stack:
         with live(settings, Catalog.load(settings)) as server:
             seen = stack.enter_context(visit(browser, server.port))
