@@ -1,6 +1,7 @@
 """The scheduler: as many batches at once as there are cores; requests wait only while every core is busy, boundedly."""
 
 import asyncio
+import math
 import random
 import time
 from collections import deque
@@ -15,14 +16,18 @@ import numpy as np
 from runtime.member import Images
 from runtime.prediction import Mode, Prediction
 from service.catalog import Judged, Served
-from service.errors import CallerLeft, DeadlineExceeded, QueueFull
+from service.deadline import Deadline
+from service.errors import CallerLeft, QueueFull
 from service.ledger import Ledger
 from service.metrics import Metrics
 from service.settings import Settings
 
 INLINE_SECONDS = 0.002
-"""A batch that takes less runs on the event loop where no core would be idle meanwhile: handing it to a thread and back
-costs more than the loop gains by it."""
+"""An image that takes less runs on the event loop where no core would be idle meanwhile: handing it to a thread and
+back costs more than the loop gains by it."""
+
+ONLY_CORE_SECONDS = 0.01
+"""The same of a batch of such images on an only core, which is busy whichever thread it is."""
 
 AUDIT_PATIENCE_S = 0.01
 """How often an audit looks whether the server has nothing else to do."""
@@ -62,37 +67,6 @@ class Waiting:
             self.answer.set_result(placed)
         else:
             self.answer.set_exception(error or asyncio.CancelledError())
-
-
-class Deadline:
-    """The time that every answer may take: one timer for all of them, in the order in which they were begun."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._open: deque[tuple[asyncio.Future[Placed], float]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
-
-    def watch(self, answer: asyncio.Future[Placed], since: float) -> None:
-        """Have it raise DeadlineExceeded unless it is there in time."""
-        while self._open and self._open[0][0].done():
-            self._open.popleft()
-        self._open.append((answer, since))
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self.seconds, self._look)
-
-    def error(self) -> DeadlineExceeded:
-        return DeadlineExceeded(f"no answer within {1000 * self.seconds:g} ms; the work was dropped")
-
-    def _look(self) -> None:
-        now, self._timer = time.perf_counter(), None
-        while self._open:
-            answer, since = self._open[0]
-            if not answer.done() and since + self.seconds > now:
-                self._timer = asyncio.get_running_loop().call_later(since + self.seconds - now, self._look)
-                return
-            self._open.popleft()
-            if not answer.done():
-                answer.set_exception(self.error())
 
 
 class Place:
@@ -146,7 +120,8 @@ class Scheduler:
         wait, DeadlineExceeded when the answer is not there in time, CallerLeft when it was waiting and has gone.
         """
         await asyncio.sleep(0)  # whoever has arrived at the same time is counted before anyone goes on
-        if self._place.taken <= 1 and self._busy == 0 and not self._waiting and self._is_quick(served, len(images)):
+        alone = self._place.taken <= 1 and self._busy == 0 and not self._waiting
+        if alone and _estimate(served, len(images)) < INLINE_SECONDS:
             judged = served.predict(images, mode, self._cores)
             if judged.prediction.inference_seconds > self._deadline.seconds:
                 raise self._deadline.error()
@@ -162,10 +137,6 @@ class Scheduler:
         self._depth()
         self._dispatch_soon()
         return await waiting.answer
-
-    def _is_quick(self, served: Served, n_images: int) -> bool:
-        timing = served.ensemble.timing
-        return timing is not None and timing.in_turn * n_images < INLINE_SECONDS
 
     def _dispatch_soon(self) -> None:
         """Once all that has arrived by now has been queued: then it makes one batch, not many."""
@@ -216,7 +187,8 @@ class Scheduler:
         started = time.perf_counter()
         idle = self._cores - self._busy
         self._busy += 1
-        if self._cores == 1 and self._is_quick(first.served, len(images)):
+        small = _estimate(first.served, 1) < INLINE_SECONDS
+        if self._cores == 1 and small and _estimate(first.served, len(images)) < ONLY_CORE_SECONDS:
             try:
                 judged = first.served.predict(images, first.mode, idle)
             except Exception as error:
@@ -288,6 +260,12 @@ class Scheduler:
         for task in self._audits:
             task.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _estimate(served: Served, n_images: int) -> float:
+    """Seconds for so many images, all members in turn; infinite where no warm-up has told."""
+    timing = served.ensemble.timing
+    return math.inf if timing is None else timing.in_turn * n_images
 
 
 def _outcome(work: asyncio.Future[Judged]) -> tuple[Judged | None, BaseException | None]:
