@@ -22,6 +22,8 @@ from runtime.images import decode_image
 
 DOCS = Path(__file__).parent
 SAMPLE, EPS = "7.png", 0.15
+BUNDLE = "mnist-empir"
+"""What the pictures attack: it falls."""
 DRAWN = [
     (0.3, 0.35),
     (0.33, 0.24),
@@ -37,7 +39,7 @@ DRAWN = [
 
 
 def main() -> None:
-    bundle = load_bundle(DOCS.parent / "bundles" / "mnist-empir", gradients=True)
+    bundle = load_bundle(DOCS.parent / "bundles" / BUNDLE, gradients=True)
     image = decode_image((DOCS.parent / "samples" / SAMPLE).read_bytes(), bundle.manifest.input)
     report = probe(Victim.of_bundle(bundle), bundle.manifest, image, AttackParameters(eps=EPS))
     _terminal(report, bundle.manifest.input.channels)
@@ -61,6 +63,9 @@ def _pages(address: str) -> None:
         _draw(page)
         page.get_by_role("status").get_by_text("Verdict 2").wait_for(state="attached")
         page.screenshot(path=DOCS / "page.png", full_page=True)
+        page.locator("#menu summary").click()
+        page.get_by_role("radio", name=re.compile(f"^{BUNDLE}")).check()
+        page.keyboard.press("Escape")
         page.get_by_role("button", name="Sample: 7").click()
         page.get_by_label("Eps", exact=True).fill(str(EPS))
         page.get_by_role("button", name="Attack", exact=True).click()
@@ -83,7 +88,7 @@ def _draw(page: Page) -> None:
 
 def _terminal(report: ProbeReport, channels: int) -> None:
     console = Console(record=True, force_terminal=True, color_system="truecolor", width=96, file=io.StringIO())
-    console.print(Text.assemble(("$ ", "green"), f"empir probe samples/{SAMPLE} --eps {EPS}\n"))
+    console.print(Text.assemble(("$ ", "green"), f"empir probe samples/{SAMPLE} --bundle {BUNDLE} --eps {EPS}\n"))
     console.print(show(report, channels, console))
     with tempfile.TemporaryDirectory() as scratch:
         svg = Path(scratch) / "probe.svg"
