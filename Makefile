@@ -5,6 +5,7 @@
 # make check    formatter, linter, types
 # make format   let the formatter have its way
 # make figures  print the figures of the README again, on this machine
+# make lighthouse  what npm's lighthouse says of the page that a server on PORT shows (needs npm and chromium)
 # make docs     write docs/reference/ again, from the code
 # make lock     resolve the serving requirements again
 
@@ -17,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := models export runtime robustness service loadtest benchmarks clients/python/empir_client docs empir.py
 
 .DEFAULT_GOAL := help
-.PHONY: help serve bundle-imagenet test check format figures docs lock
+.PHONY: help serve bundle-imagenet test check format figures lighthouse docs lock
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -49,6 +50,13 @@ format: $(VENV)/development
 
 figures: $(VENV)/development
 	$(BIN)/python -m benchmarks
+
+lighthouse:
+	@CHROME_PATH=$$(command -v chromium) npx --yes lighthouse@12.8.2 http://$(HOST):$(PORT)/ --quiet --output=json \
+		--only-categories=accessibility,best-practices --chrome-flags="--headless --no-sandbox" \
+		| $(PYTHON) -c 'import json, sys; found = json.load(sys.stdin)["categories"].values(); \
+			print(*("%.0f %s" % (100 * each["score"], each["title"]) for each in found), sep="\n"); \
+			sys.exit(any(each["score"] < 0.95 for each in found))'
 
 docs: $(VENV)/development
 	$(BIN)/python -m docs.generate

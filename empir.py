@@ -5,6 +5,7 @@ import importlib
 import importlib.metadata
 import itertools
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -98,7 +99,7 @@ class Lazy(click.Group):
             near = difflib.get_close_matches(args[0], self.table, n=1)
             if not near:
                 raise
-            raise click.UsageError(f"{error.format_message()} Did you mean {near[0]}?", ctx) from error
+            raise click.UsageError(f"{error.format_message()} Did you mean '{near[0]}'?", ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -143,7 +144,11 @@ def _leave(error: Exception, arguments: list[str]) -> NoReturn:
     """Say what went wrong in a line, what to do in another, and leave."""
     if isinstance(error, click.UsageError) and not isinstance(error, click.exceptions.NoArgsIsHelpError):
         path = error.ctx.command_path if error.ctx is not None else NAME
-        click.echo(f"Error: {error.format_message()}\nTry: {path} --help", err=True)
+        says, try_this = error.format_message(), f"{path} --help"
+        if isinstance(error, click.NoSuchOption) and error.option_name == "--debug":
+            says = "--debug: expected before the command"
+            try_this = shlex.join([NAME, "--debug", *(each for each in arguments if each != "--debug")])
+        click.echo(f"Error: {says}\nTry: {try_this}", err=True)
         sys.exit(error.exit_code)
     if isinstance(error, click.ClickException):
         error.show()
@@ -152,7 +157,7 @@ def _leave(error: Exception, arguments: list[str]) -> NoReturn:
         click.echo(f"Error: {error.filename}: {error.strerror}", err=True)
         sys.exit(REFUSED)
     said = (str(error).strip() or "no words").splitlines()[0]
-    again = " ".join([NAME, "--debug", *arguments])
+    again = shlex.join([NAME, "--debug", *arguments])
     click.echo(f"Error: {type(error).__name__}: {said}\nThis should not happen; to see where it did: {again}", err=True)
     sys.exit(DEFECT)
 

@@ -89,9 +89,13 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["predikt"], "Error: No such command 'predikt'. Did you mean predict?\nTry: empir --help\n"),
+        (["predikt"], "Error: No such command 'predikt'. Did you mean 'predict'?\nTry: empir --help\n"),
         (["predict"], "Error: Missing argument 'IMAGES...'.\nTry: empir predict --help\n"),
-        (["load", "rum"], "Error: No such command 'rum'. Did you mean run?\nTry: empir load --help\n"),
+        (["load", "rum"], "Error: No such command 'rum'. Did you mean 'run'?\nTry: empir load --help\n"),
+        (
+            ["predict", "a.png", "--debug"],
+            "Error: --debug: expected before the command\nTry: empir --debug predict a.png\n",
+        ),
         (["attack"], "Error: No such command 'attack'.\nTry: empir --help\n"),
         (["serve", "--port", "high"], "Error: Invalid value for '--port': 'high' is not a valid integer.\n"),
     ],
