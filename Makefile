@@ -5,6 +5,7 @@
 # make check    formatter, linter, types
 # make format   let the formatter have its way
 # make figures  print the figures of the README again, on this machine
+# make profile  profile a server at work, by function (more with: python -m benchmarks.profile --help)
 # make lighthouse  what npm's lighthouse says of the page that a server on PORT shows (needs npm and chromium)
 # make docs     write docs/reference/ again, from the code
 # make lock     resolve the serving requirements again
@@ -18,7 +19,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := models export runtime robustness service loadtest benchmarks clients/python/empir_client docs empir.py
 
 .DEFAULT_GOAL := help
-.PHONY: help serve bundle-imagenet test check format figures lighthouse docs lock
+.PHONY: help serve bundle-imagenet test check format figures profile lighthouse docs lock
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -50,6 +51,9 @@ format: $(VENV)/development
 
 figures: $(VENV)/development
 	$(BIN)/python -m benchmarks
+
+profile: $(VENV)/development
+	$(BIN)/python -m benchmarks.profile
 
 lighthouse:
 	@CHROME_PATH=$$(command -v chromium) npx --yes lighthouse@12.8.2 http://$(HOST):$(PORT)/ --quiet --output=json \
