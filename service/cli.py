@@ -39,12 +39,20 @@ def serve(**flags: Any) -> None:
         _run(Settings(**{name: value for name, value in flags.items() if value is not None}))
     except ValidationError as error:
         first = error.errors()[0]
-        name = first["loc"][0]
-        raise click.ClickException(
-            f"--{str(name).replace('_', '-')} / EMPIR_{str(name).upper()}: {first['msg']}, got {first['input']!r}"
-        ) from error
+        names = names_of(str(first["loc"][0]))
+        raise click.ClickException(f"{' / '.join(names)}: {first['msg']}, got {first['input']!r}") from error
     except (EmpirError, OSError) as error:
         raise click.ClickException(str(error)) from error
+
+
+def names_of(setting: str) -> list[str]:
+    """What a setting is called: the flag, if `empir serve` has one for it, and the variable.
+
+    >>> names_of("log_format"), names_of("queue")
+    (['--log-format', 'EMPIR_LOG_FORMAT'], ['EMPIR_QUEUE'])
+    """
+    flags = [f"--{setting.replace('_', '-')}"] if setting in (option.name for option in serve.params) else []
+    return [*flags, f"EMPIR_{setting.upper()}"]
 
 
 def _run(settings: Settings) -> None:

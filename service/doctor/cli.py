@@ -15,6 +15,7 @@ from rich.text import Text
 
 from runtime.ensemble import usable_cores
 from runtime.sessions import cpuinfo
+from service.cli import names_of
 from service.doctor import address, bundles, limits, processor, variables
 from service.doctor.finding import Finding, Level, fail
 from service.settings import Settings
@@ -103,5 +104,5 @@ def _refused(error: ValidationError) -> list[Finding]:
         name = str(each["loc"][0])
         got = "" if name in SECRET else f", got {each['input']!r}"
         found = f"EMPIR_{name.upper()}: {each['msg']}{got}"
-        findings.append(fail("settings", found, f"Mend or unset EMPIR_{name.upper()}, or --{name}"))
+        findings.append(fail("settings", found, f"Mend or leave out {' or '.join(names_of(name))}"))
     return findings

@@ -50,7 +50,7 @@ REFUSALS = [
     Refusal("unknown default", "expected one that is served (toy), got 'no'", ("--default", "no")),
     Refusal("mode", "--mode / EMPIR_MODE: Input should be 'full' or 'quorum', got 'bogus'", ("--mode", "bogus")),
     Refusal("EMPIR_MODE", "EMPIR_MODE: Input should be 'full' or 'quorum'", variables=(("EMPIR_MODE", "bogus"),)),
-    Refusal("EMPIR_QUEUE", "EMPIR_QUEUE: Input should be a valid integer", variables=(("EMPIR_QUEUE", "long"),)),
+    Refusal("EMPIR_QUEUE", "Error: EMPIR_QUEUE: Input should be a valid integer", variables=(("EMPIR_QUEUE", "long"),)),
     Refusal("port", "--port / EMPIR_PORT: Input should be less than or equal to 65535", ("--port", "65536")),
     Refusal("no host", "EMPIR_HOST: String should have at least 1 character", variables=(("EMPIR_HOST", ""),)),
     Refusal("no host's name", "cannot listen on a..b port 0: ", ("--host", "a..b")),

@@ -49,6 +49,7 @@ def test_a_setting_that_is_refused_is_a_finding(monkeypatch: pytest.MonkeyPatch)
     (finding,) = [each for each in json.loads(result.stdout)["findings"] if each["level"] == "fail"]
     assert result.exit_code == 1
     assert finding["found"].startswith("EMPIR_QUEUE: Input should be a valid integer") and "'long'" in finding["found"]
+    assert finding["advice"] == "Mend or leave out EMPIR_QUEUE"  # there is no flag --queue
 
 
 def test_a_key_is_never_shown(healthy: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
