@@ -100,7 +100,7 @@ class RequestTrace:
             self.traceparent = traceparent(self._span)
             log["trace_id"] = f"{self._span.get_span_context().trace_id:032x}"
         elif parent is not None:
-            self.traceparent, log["trace_id"] = given.encode(), parent.trace_id
+            self.traceparent, log["trace_id"] = str(parent).encode(), parent.trace_id
 
     def end(self, name: str, end: float, attributes: Attributes) -> None:
         """Write the request's span, if somebody traces."""
