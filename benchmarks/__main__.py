@@ -3,7 +3,9 @@
 import os
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 from rich import box
@@ -12,6 +14,7 @@ from rich.table import Table
 
 from benchmarks.accuracy import accuracy, agreement, size
 from benchmarks.context import Context
+from benchmarks.figure import Figure
 from benchmarks.halving import halving
 from benchmarks.kernels import kernels
 from benchmarks.probe import probes
@@ -19,26 +22,43 @@ from benchmarks.quorum import quorum
 from benchmarks.server import added, memory, start
 from benchmarks.throughput import throughput
 
+
+class Benchmark(NamedTuple):
+    """What measures some figures, and which they are, in a line."""
+
+    measure: Callable[[Context], list[Figure]]
+    what: str
+
+
 BENCHMARKS = {
-    "accuracy": accuracy,
-    "agreement": agreement,
-    "size": size,
-    "quorum": quorum,
-    "start": start,
-    "memory": memory,
-    "added": added,
-    "probe": probes,
-    "halving": halving,
-    "kernels": kernels,
-    "throughput": throughput,
+    "accuracy": Benchmark(accuracy, "clean accuracy of the served graphs, in both modes"),
+    "agreement": Benchmark(agreement, "how well the served graphs agree with PyTorch"),
+    "size": Benchmark(size, "the largest file of a low-precision member"),
+    "quorum": Benchmark(quorum, "CPU time of a quorum over the full-precision member's"),
+    "start": Benchmark(start, "seconds until a server is ready"),
+    "memory": Benchmark(memory, "memory of a server and of its probe process"),
+    "added": Benchmark(added, "what HTTP adds to a prediction"),
+    "probe": Benchmark(probes, "how long an adaptive PGD-40 on one digit takes"),
+    "halving": Benchmark(halving, "what halving an attack's trajectories costs in strength"),
+    "kernels": Benchmark(kernels, "each exact way to write a member's layers"),
+    "throughput": Benchmark(throughput, "adaptive PGD-40 on gradient graphs over the same in PyTorch"),
 }
+NAMES = "\n".join(f"  {name:<11} {each.what}" for name, each in BENCHMARKS.items())
 
 
-@click.command()
-@click.argument("names", nargs=-1, type=click.Choice(list(BENCHMARKS)))
+@click.command(epilog=f"\b\nFigures:\n{NAMES}")
+@click.argument("names", nargs=-1, type=click.Choice(list(BENCHMARKS)), metavar="[NAME]...")
 @click.option("--data-dir", type=click.Path(path_type=Path), envvar="EMPIR_DATA_DIR", help="Where MNIST is, or goes.")
 def main(names: tuple[str, ...], data_dir: Path | None) -> None:
-    """Measure the figures NAMES, or all of them, on this machine. Exits with 1 if a promise does not hold."""
+    """Measure figures of the ready-made bundles on this machine, all or those of each NAME.
+
+    Each stands beside what is promised; exits with 1 if a promise does not hold.
+
+    \b
+    Examples:
+      python -m benchmarks
+      python -m benchmarks size quorum
+    """
     context = Context(data_dir)
     console = Console()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -47,7 +67,7 @@ def main(names: tuple[str, ...], data_dir: Path | None) -> None:
     kept = True
     for name in names or BENCHMARKS:
         with console.status(f"Measuring {name}"):
-            figures = BENCHMARKS[name](context)
+            figures = BENCHMARKS[name].measure(context)
         for figure in figures:
             kept &= figure.good
             table.add_row(
