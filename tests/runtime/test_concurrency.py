@@ -44,12 +44,46 @@ def ensemble_of(
     return Ensemble(members, VOTE, 2, member_deadline_ms=1000 * deadline_s, concurrency=concurrency, cores=cores)
 
 
-def test_members_overlap_in_time() -> None:
-    barrier = threading.Barrier(3)
-    ensemble = ensemble_of(*[lambda: barrier.wait(HANG_S)] * 3, cores=3)
-    prediction = ensemble.predict(numbered(2))
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def tick(self) -> None:
+        self.now += 1
+
+
+def spans_of(concurrency: Concurrency, clock: Clock, inside: Callable[[], object]) -> list[tuple[float, float] | None]:
+    """When each of three members ran, which call `inside` meanwhile, by this clock."""
+
+    def timed(member: Meeting, images: Images, options: ort.RunOptions | None = None) -> Answer:
+        start = clock.perf_counter()
+        member.inside()
+        return Answer(np.tile(CLASS_0, (len(images), 1)), clock.perf_counter() - start)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("runtime.ensemble.time", clock)
+        patch.setattr(Meeting, "answer", timed)
+        ensemble = ensemble_of(*[inside] * 3, concurrency=concurrency, cores=3)
+        prediction = ensemble.predict(numbered(2))
+        ensemble.close()
     assert prediction.status == [["ok", "ok"]] * 3
-    ensemble.close()
+    return prediction.spans
+
+
+def test_the_spans_of_members_overlap_in_time() -> None:
+    clock = Clock()
+    barrier = threading.Barrier(3, clock.tick)  # time passes once all of them are inside
+    assert spans_of("members", clock, lambda: barrier.wait(HANG_S)) == [(0, 1)] * 3
+
+
+def test_with_requests_they_follow_one_another() -> None:
+    clock = Clock()
+    assert spans_of("requests", clock, clock.tick) == [(0, 1), (1, 2), (2, 3)]
 
 
 @pytest.mark.parametrize("concurrency", ["members", "requests"])
