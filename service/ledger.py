@@ -32,10 +32,16 @@ class Ledger:
             self._timer = asyncio.get_running_loop().call_later(LONGEST_S, self.flush)
 
     def flush(self) -> None:
-        """Call what waits, now."""
+        """Call what waits, now, all of it; what one of them raises is raised in the end."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         entries, self._entries = self._entries, []
+        failure: Exception | None = None
         for entry in entries:
-            entry()
+            try:
+                entry()
+            except Exception as error:  # of one request, such as a log that nobody reads any more
+                failure = error
+        if failure is not None:
+            raise failure

@@ -3,6 +3,8 @@
 import asyncio
 from functools import partial
 
+import pytest
+
 from service.ledger import MOST, Ledger
 from tests.live import HANG_S
 
@@ -45,3 +47,18 @@ def test_a_ledger_of_one_keeps_nothing_and_needs_no_loop() -> None:
     called: list[int] = []
     Ledger(1).note(partial(called.append, 0))
     assert called == [0]
+
+
+def test_an_entry_that_fails_takes_no_other_with_it() -> None:
+    called: list[int] = []
+
+    async def main() -> None:
+        ledger = Ledger()
+        for entry in (partial(called.append, 0), partial(int, "no number"), partial(called.append, 2)):
+            ledger.note(entry)
+        with pytest.raises(ValueError, match="no number"):
+            ledger.flush()
+        ledger.flush()
+
+    asyncio.run(main())
+    assert called == [0, 2]
