@@ -190,6 +190,6 @@ export class Attack {
     showOutcome(found, this.#unit, extra);
     const fallen = found.members.filter(({ flipped }) => flipped).map(({ name }) => name).join(", ");
     announce(`${sentence(found, this.#unit)} ${found.outcome === "broken" ? `Fallen: ${fallen || "none"}. ` : ""}${extra}`);
-    $("outcome").scrollIntoView({ block: "nearest" });
+    for (const id of ["outcome", "outcome-title"]) $(id).scrollIntoView({ block: "nearest" });
   }
 }

@@ -45,11 +45,11 @@ const REFUSALS = {
   queue_full: "The server is busy. Try again in a moment.",
   unavailable: "The server is starting, stopping, or has lost the process that attacks. Try again in a moment.",
   no_quorum: "No verdict: too few members have a vote, and the ensemble does not guess.",
-  deadline: "The server gave up: no answer in time. Try again.",
+  deadline: "The server gave up: no answer in time.",
   not_an_image: "This is not a picture that the server reads.",
   image_too_large: "This picture has too many pixels.",
   body_too_large: "This file is too large.",
-  body_too_slow: "The picture arrived too slowly. Try again.",
+  body_too_slow: "The picture arrived too slowly.",
   internal: "The server failed.",
   page: "This page failed. Load it again.",
 };

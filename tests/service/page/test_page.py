@@ -178,6 +178,14 @@ def test_what_is_not_broken_is_not_called_robust(server: Live, window: Window) -
     expect(seen.page.locator("#outcome .fate")).to_have_text(["dissented", "dissented", "held"])
 
 
+def test_on_a_phone_the_outcome_begins_in_view(both: Live, window: Window) -> None:
+    seen = window(both, viewport={"width": 375, "height": 640})
+    seen.sample("7")
+    verdict(seen.page, "7")
+    seen.attack()
+    expect(seen.page.locator("#outcome h2")).to_be_in_viewport(ratio=1)
+
+
 def test_the_smallest_eps_is_searched_for(server: Live, window: Window) -> None:
     seen = window(server)
     seen.page.set_input_files("#file", [payload("one.png", "image/png", png(8, 8))])
