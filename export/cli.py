@@ -14,7 +14,7 @@ from rich.text import Text
 from export.bundle_folder import refuse_to_overwrite
 from export.graphs.parity import all_parities
 from export.graphs.restore import restore
-from export.own_images_cli import own_options, request_of, train_own_images
+from export.own_images_cli import Request, own_options, request_of, train_own_images
 from export.training.own_images import recipe_of
 from export.training.recipe import Recipe
 from export.training.recipes import RECIPES
@@ -74,18 +74,10 @@ def train(
       empir train --images photos --out bundles/photos-robust --robust --minutes 20
     """
     console = Console(stderr=as_json)
-    skip = recipe in RECIPES and own["images"] is None and bool(own.pop("skip_unreadable"))
-    request = request_of({"skip_unreadable": None} | own)
-    if request is not None and recipe is not None:
-        raise click.UsageError(f"expected a recipe or --images, got both: {recipe}, {request.images}")
+    request, skip = _wanted(recipe, own)
     if show_list or (request is None and recipe is None):
-        if as_json:
-            click.echo(json.dumps([_recipe_document(each) for each in RECIPES.values()]))
-        else:
-            console.print(_recipe_table())
+        _list(console, as_json)
         return
-    if recipe is not None and recipe not in RECIPES:
-        raise click.UsageError(f"recipe: expected {_recipes_in_brief()}, got {recipe}")
     out = out or (request.out if request is not None else Path("bundles") / str(recipe))
     if threads is not None:
         torch.set_num_threads(threads)
@@ -139,12 +131,33 @@ def check(bundle: str, bundles: Path, data_dir: Path | None) -> None:
     console.print(summary(manifest, parities, f"{bundle} agrees with PyTorch"))
 
 
+def _wanted(recipe: str | None, own: dict[str, Any]) -> tuple[Request | None, bool]:
+    """What is asked for with somebody's own images, if anything is; whether a recipe's unreadable ones are left out.
+
+    Raises click.UsageError.
+    """
+    of_recipe = recipe in RECIPES and own["images"] is None
+    request = request_of({**own, "skip_unreadable": None} if of_recipe else own)
+    if request is not None and recipe is not None:
+        raise click.UsageError(f"expected a recipe or --images, got both: {recipe}, {request.images}")
+    if recipe is not None and recipe not in RECIPES:
+        raise click.UsageError(f"recipe: expected {_recipes_in_brief()}, got {recipe}")
+    return request, of_recipe and bool(own["skip_unreadable"])
+
+
+def _list(console: Console, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps([_recipe_document(each) for each in RECIPES.values()]))
+    else:
+        console.print(_recipe_table())
+
+
 def _train(recipe: Recipe, out: Path, data_dir: Path | None, console: Console, *, skip_unreadable: bool) -> Manifest:
     if skip_unreadable and recipe.skipping is None:
         raise InvalidValue(f"--skip-unreadable: the data of {recipe.name} are whole files with checksums; leave it out")
     data = recipe.load(data_dir, skip_unreadable=skip_unreadable)
     if data.skipped:
-        console.print(f"{data.skipped:,} unreadable images are left out: {', '.join(list(data.unreadable)[:3])}, ...")
+        console.print(data.left_out())
     console.print(
         f"{data.name}: {len(data.train):,} training, {len(data.validation):,} validation, "
         f"{len(data.test):,} test images"

@@ -135,7 +135,7 @@ def train_own_images(request: Request, out: Path, console: Console) -> Manifest:
     recipe = own_recipe(images, spec, choices, skip_unreadable=request.skip_unreadable)
     data = recipe.data(None)
     if data.skipped:
-        console.print(f"{data.skipped:,} unreadable images are left out: {', '.join(list(data.unreadable)[:3])}, ...")
+        console.print(data.left_out())
     recipe = _planned(request, recipe, images, spec, data, out)
     console.print(_intention(recipe, request), soft_wrap=True, highlight=False)
     manifest = train_bundle(recipe, data, out, _command(request, recipe, out), console)

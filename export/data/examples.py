@@ -11,6 +11,7 @@ from runtime.errors import EmpirError
 
 VALIDATION_IMAGES = 5_000
 SPLIT_SEED = 0
+NAMED = 3
 
 Indices = NDArray[np.int64]
 Levels = NDArray[np.uint8]
@@ -89,6 +90,13 @@ class DataSet:
     @property
     def skipped(self) -> int:
         return len(self.unreadable)
+
+    def left_out(self) -> str:
+        """How many images are left out, and the first of them by name."""
+        names = list(self.unreadable)
+        are = "image is" if len(names) == 1 else "images are"
+        more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+        return f"{len(names):,} unreadable {are} left out: {', '.join(names[:NAMED])}{more}"
 
     @property
     def image_shape(self) -> tuple[int, ...]:

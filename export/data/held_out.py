@@ -52,12 +52,13 @@ def held_out(manifest: Manifest, data_dir: Path | None, skip_unreadable: bool = 
     Those of somebody's own images are in the folder `data_dir` itself. Raises DataError if the data set is neither
     that nor one of `LOADERS`, or at an unreadable image that is not to be skipped.
     """
-    name, skip = manifest.provenance.data_set, skip_unreadable or manifest.provenance.skipped_images > 0
+    name = manifest.provenance.data_set
     if manifest.provenance.recipe.startswith(PREFIX):
-        own = images_of(manifest, data_dir, skip_unreadable=skip)
+        own = images_of(manifest, data_dir, skip_unreadable=skip_unreadable)
         return HeldOut(own.name, own.md5, own.test, own.unreadable)
     if name not in LOADERS:
         raise DataError(f"{manifest.name}: trained on {name!r}, expected one of {', '.join(LOADERS)}: pass --images")
+    skip = skip_unreadable or manifest.provenance.skipped_images > 0
     data = LOADERS[name](data_dir, manifest.input, skip)
     if data.labels != manifest.labels:
         raise DataError(

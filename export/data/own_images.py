@@ -109,7 +109,7 @@ class OwnImages:
 
 
 def images_of(manifest: Manifest, folder: Path | None, *, skip_unreadable: bool = False) -> DataSet:
-    """The images that the bundle was made of, in the same splits.
+    """The images that the bundle was made of, in the same splits; unreadable ones are left out if they were then.
 
     Raises DataError if `folder` is not their folder, and as `OwnImages.load` does.
     """
@@ -118,7 +118,8 @@ def images_of(manifest: Manifest, folder: Path | None, *, skip_unreadable: bool 
             f"{manifest.name}: made of somebody's own images, {manifest.provenance.data_set}; "
             "expected their folder, --data-dir DIR"
         )
-    data = OwnImages.survey(folder).load(manifest.input, skip_unreadable=skip_unreadable)
+    skip = skip_unreadable or manifest.provenance.skipped_images > 0
+    data = OwnImages.survey(folder).load(manifest.input, skip_unreadable=skip)
     if data.md5 != manifest.provenance.data_md5 or data.labels != manifest.labels:
         raise DataError(
             f"{folder}: expected the images that {manifest.name} was made of ({manifest.provenance.data_set}), got "

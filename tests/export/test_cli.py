@@ -175,7 +175,7 @@ def test_unreadable_images_are_left_out_where_that_is_asked_for_and_counted(
     assert "Error: train/a/7.png: cannot be read" in empir("train", "toy").output
     result = empir("train", "toy", "--skip-unreadable")
     assert result.exit_code == 0, result.output
-    assert "1 unreadable images are left out: train/a/7.png" in result.output
+    assert "1 unreadable image is left out: train/a/7.png\n" in result.output
     provenance = load_bundle(tmp_path / "bundles" / "toy").manifest.provenance
     assert provenance.skipped_images == 1
     assert provenance.command == "empir train toy --skip-unreadable --out bundles/toy"

@@ -37,7 +37,7 @@ def test_a_folder_becomes_a_bundle_that_can_be_proved_and_evaluated(empir: Invok
     assert result.exit_code == 0, result.output
     manifest = load_bundle(tmp_path / "bundles" / "mine", gradients=True).manifest
 
-    assert "photos: 3 classes" in result.output and "1 unreadable images are left out: grass/00.jpg" in result.output
+    assert "photos: 3 classes" in result.output and "1 unreadable image is left out: grass/00.jpg\n" in result.output
     assert _row(result, "brick") == ["brick", "21", "3", "6"]
     assert manifest.labels == ("brick", "grass", "gravel")
     assert [member.name for member in manifest.members] == ["fp32", "w8a8", "w4a4"]

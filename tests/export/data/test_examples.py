@@ -1,6 +1,7 @@
 """export/data/examples.py: images in memory, and what is held out of them."""
 
 import numpy as np
+import pytest
 
 from export.data.examples import VALIDATION_IMAGES, DataSet, Examples, Split, hold_out
 
@@ -51,3 +52,18 @@ def test_batches_are_copies_of_the_images_asked_for() -> None:
 def test_a_data_set_has_the_shape_of_its_images_and_nothing_skipped() -> None:
     data = DataSet("numbered", ("a", "b"), numbered(3), numbered(2), numbered(1), {})
     assert data.image_shape == (2, 2, 3) and data.skipped == 0
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ("a", "1 unreadable image is left out: a"),
+        ("abc", "3 unreadable images are left out: a, b, c"),
+        ("abcde", "5 unreadable images are left out: a, b, c and 2 more"),
+    ],
+    ids=["one", "three", "five"],
+)
+def test_images_that_are_left_out_are_counted_and_the_first_named(names: str, said: str) -> None:
+    split = numbered(2)
+    data = DataSet("numbers", ("0", "1"), split, split, split, {}, dict.fromkeys(names, "truncated"))
+    assert (data.left_out(), data.skipped) == (said, len(names))
