@@ -58,8 +58,7 @@ export class Attack {
   cancel(words) {
     if (!this.#running) return;
     this.#running.abort();
-    $("elapsed").textContent = words;
-    announce(words);
+    announce($("elapsed").textContent = words);
   }
 
   refresh() {
@@ -128,7 +127,7 @@ export class Attack {
   }
 
   async #attempt(work) {
-    if (!this.#host.picture()) $("elapsed").textContent = "First a picture.";
+    if (!this.#host.picture()) announce($("elapsed").textContent = "First a picture.");
     if (this.#running || $("go").ariaDisabled === "true" || !$("form").reportValidity()) return;
     const controller = new AbortController(), begun = performance.now();
     this.#running = controller;

@@ -139,6 +139,7 @@ def test_an_attack_without_a_picture_asks_for_one(server: Live, window: Window) 
     page = window(server).page
     page.get_by_role("button", name="Attack", exact=True).click(force=True)
     expect(page.locator("#elapsed")).to_have_text("First a picture.")
+    expect(page.locator("#status")).to_have_text("First a picture.")
     page.set_input_files("#file", [payload("one.png", "image/png", png(8, 8))])
     expect(page.locator("#elapsed")).to_be_empty()
 
