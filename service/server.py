@@ -25,6 +25,7 @@ SAMPLE = Path(__file__).parent.parent / "samples" / "7.png"
 def serve(settings: Settings) -> None:
     """Load, listen, and serve until a signal ends it. Raises EmpirError or OSError before anything listens."""
     require_grpc(settings)
+    require_grpc_port(settings)
     listener = listen(settings.host, settings.port)
     with listener:
         log = make_logger(settings)
@@ -54,8 +55,14 @@ def settle() -> None:
     gc.freeze()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens. Raises OSError, naming host and port, where that cannot be."""
+def require_grpc_port(settings: Settings) -> None:
+    """Raise OSError where gRPC's port is taken: workers share it, and would share it with another server as well."""
+    if settings.grpc_port is not None:
+        listen(settings.host, settings.grpc_port, "--grpc-port").close()
+
+
+def listen(host: str, port: int, flag: str = "--port") -> socket.socket:
+    """A socket that listens. Raises OSError, naming host, port and the flag that chooses it, where that cannot be."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -65,7 +72,7 @@ def listen(host: str, port: int) -> socket.socket:
     except (OSError, UnicodeError) as error:  # the latter for a name that no host can have
         listener.close()
         reason = error.strerror if isinstance(error, OSError) else error
-        raise OSError(f"cannot listen on {host} port {port}: {reason}; choose another with --port") from error
+        raise OSError(f"cannot listen on {host} port {port}: {reason}; choose another with {flag}") from error
     return listener
 
 

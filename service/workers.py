@@ -25,7 +25,7 @@ from service.link import Link
 from service.logs import make_logger
 from service.oip.grpc_lifespan import require_grpc
 from service.probe_process import ProbeProcess
-from service.server import DRAIN_S, greeting, listen
+from service.server import DRAIN_S, greeting, listen, require_grpc_port
 from service.settings import Settings
 from service.worker import Generations, work
 
@@ -39,6 +39,7 @@ def serve_with_workers(settings: Settings) -> None:
     require_grpc(settings)
     if settings.grpc_port == 0:
         raise EmpirError("--grpc-port: expected a port that the workers can share, got 0; or start one worker")
+    require_grpc_port(settings)
     with listen(settings.host, settings.port) as listener, _folder() as folder:
         failed = asyncio.run(Parent(settings, listener, folder, make_logger(settings)).run())
     if failed:

@@ -77,7 +77,11 @@ Answer = Callable[[State, Any, Call], Awaitable[Any]]
 async def serve_grpc(state: State, version: str) -> AsyncIterator[int]:
     """Answer gRPC while the block runs; its value is the port. Raises OSError if that is taken."""
     settings = state.settings
-    server = grpc.aio.server(options=[("grpc.max_receive_message_length", settings.max_body_bytes)])
+    options = [
+        ("grpc.max_receive_message_length", settings.max_body_bytes),
+        ("grpc.so_reuseport", settings.workers > 1),
+    ]
+    server = grpc.aio.server(options=options)
     add_GRPCInferenceServiceServicer_to_server(InferenceService(state, version, make_logger(settings)), server)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     try:

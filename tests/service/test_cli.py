@@ -74,11 +74,14 @@ def test_what_is_wrong_is_said_in_one_line(toy_copy: Path, refusal: Refusal, mon
     assert refusal.says in line
 
 
-def test_a_port_in_use_is_said_in_one_line_by_the_real_process(toy_copy: Path) -> None:
+@pytest.mark.parametrize(
+    "flags", [("--port",), ("--grpc-port",), ("--workers", "2", "--grpc-port")], ids=["HTTP", "gRPC", "gRPC of workers"]
+)
+def test_a_port_in_use_is_said_in_one_line_by_the_real_process(toy_copy: Path, flags: tuple[str, ...]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         result = subprocess.run(
-            served(toy_copy, "--port", port),
+            served(toy_copy, *flags, port),
             cwd=ROOT,
             env=environment(),
             capture_output=True,
@@ -88,7 +91,7 @@ def test_a_port_in_use_is_said_in_one_line_by_the_real_process(toy_copy: Path) -
         )
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == (
-        f"Error: cannot listen on 127.0.0.1 port {port}: Address already in use; choose another with --port\n"
+        f"Error: cannot listen on 127.0.0.1 port {port}: Address already in use; choose another with {flags[-1]}\n"
     )
 
 
