@@ -1,6 +1,7 @@
 """Command line of an evaluation: `empir evaluate`."""
 
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -39,6 +40,10 @@ HEAD = {
     *("trustworthy", "failed_checks", "summary", "suite", "norm", "eps", "seed", "clean", "robust", "confirmed"),
 }
 """What `--json` prints of a report."""
+
+PLACES = ("--bundles", "--data-dir", "--out", "--ray")
+"""Options that say where something is, and change nothing that is found."""
+IMAGES = "--images"
 
 HeldOut = Callable[[Manifest, Path | None, bool], ImageSet]
 """Gives the test images of the data set that a bundle was trained on, from a folder, without unreadable ones where that
@@ -181,18 +186,22 @@ def _run(bundle: Bundle, plan: Plan, journal: Journal, crew: Crew, advance: Adva
 
 
 def command_of(arguments: list[str]) -> str:
-    """The command for the report; where data and reports lie on this machine is nobody else's business.
+    """The command for the report; where things lie on this machine and its network is nobody else's business.
 
-    >>> command_of(["evaluate", "mnist", "--data-dir", "/home/me/data", "--out=/tmp/report", "--n", "10"])
+    >>> command_of(["evaluate", "mnist", "--data-dir", "/home/me/data", "--out=/tmp/x", "--n", "10"])
     'empir evaluate mnist --n 10'
+    >>> command_of(["evaluate", "pets", "--images", "/home/me/more pets/", "--ray", "10.0.0.1:6379"])
+    "empir evaluate pets --images 'more pets'"
     """
     kept, rest = ["empir"], iter(arguments)
     for argument in rest:
-        if argument in ("--data-dir", "--out"):
-            next(rest, None)
-        elif not argument.startswith(("--data-dir=", "--out=")):
+        option, separator, value = argument.partition("=")
+        if option not in (*PLACES, IMAGES):
             kept.append(argument)
-    return " ".join(kept)
+            continue
+        value = value if separator else next(rest, "")
+        kept += [IMAGES, Path(value).resolve().name] if option == IMAGES else []
+    return shlex.join(kept)
 
 
 def attach_report(out: Path, bundle: Path) -> None:
