@@ -79,13 +79,14 @@ def attacks(report: Report) -> Section:
 def _row(row: AttackRow, share: Share | None = None) -> list[Element | str]:
     more = parameters({"threat model": row.threat_model, **row.parameters})
     said = element("small", row.note) if row.note else None
+    counts = [f"{count:,}" for count in (row.found, row.first)]
+    costs = [f"{row.seconds:,.1f}", *(f"{count:,}" for count in (row.queries, row.gradient_calls))]
     return [
         element("details", element("summary", row.name, said), more),
         row.on,
         share_cell(share or row.standing),
-        *(f"{count:,}" for count in (row.attacked, row.found, row.first)),
-        f"{row.seconds:,.1f}",
-        *(f"{count:,}" for count in (row.queries, row.gradient_calls)),
+        f"{row.attacked:,}" if row.attacked else "none left",
+        *([*counts, *costs] if row.attacked else ["–"] * 5),
     ]
 
 

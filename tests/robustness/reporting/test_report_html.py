@@ -145,6 +145,15 @@ def test_every_attack_shows_every_parameter(shown: Tag) -> None:
     assert said.count("step_size0.0123") == 4
 
 
+def test_an_attack_that_had_no_image_left_to_try_is_not_said_to_have_found_none() -> None:
+    whole = toy_report(LINEAR_MANIFEST)
+    idle = {"name": "idle", "attacked": 0, "found": 0, "first": 0, "seconds": 0.0, "queries": 0, "gradient_calls": 0}
+    attacks = [whole.attacks[0], whole.attacks[0].model_copy(update=idle)]
+    table = section(parsed(whole.model_copy(update={"attacks": attacks})), "attacks")
+    rows = [[text_of(cell) for cell in row.findall("td")][2:] for row in table.iter("tr") if row.findall("td")]
+    assert rows == [["8", "4", "4", "1.5", "1,234", "567"], ["none left", *["–"] * 5]]
+
+
 def test_what_ran_is_told_with_the_version_of_the_suite(shown: Tag) -> None:
     assert "adaptive, version 1" in text_of(section(shown, "origin"))  # of reports that name none
     assert "adaptive, version 2" in text_of(section(parsed(toy_report(LINEAR_MANIFEST, suite_version=2)), "origin"))
