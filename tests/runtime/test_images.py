@@ -212,7 +212,11 @@ def test_every_picture_becomes_pixels_between_0_and_1(
     spec = Input.model_validate(
         {"channels": channels, "height": size[0], "width": size[1], "resize": resize, "invert": invert}
     )
-    pixels = decode_image(encoded(Image.fromarray(levels)), spec)
+    try:
+        pixels = decode_image(encoded(Image.fromarray(levels)), spec)
+    except InvalidValue as error:
+        assert resize == "digit" and "without any ink" in str(error)
+        return
     assert pixels.shape == (1, channels, *size) and pixels.dtype == np.float32
     assert np.isfinite(pixels).all() and pixels.min() >= 0 and pixels.max() <= 1
 
