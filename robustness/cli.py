@@ -9,6 +9,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from robustness.norms import eps_text
 from robustness.parameters import ATTACKS, AttackParameters
 from robustness.probe import probe
 from robustness.probe_report import Attack, ProbeReport, View
@@ -16,7 +17,7 @@ from robustness.victim import Victim
 from runtime.cli import bundle_options, open_bundle, read_image
 from runtime.errors import EmpirError, described
 from runtime.images import decode_pixels
-from runtime.terminal import has_colour, picture
+from runtime.terminal import has_colour, percent, picture
 
 WIDE = 96
 SENTENCES = {
@@ -89,7 +90,7 @@ def _save(report: ProbeReport, folder: Path) -> None:
 def show(report: ProbeReport, channels: int, console: Console) -> Group:
     """The report for people: image, change and adversarial image side by side, and every member before and after."""
     attack, (sentence, style) = report.attack, SENTENCES[report.outcome]
-    ball = f"{attack.norm} eps {attack.eps:.4g}"
+    ball = f"{attack.norm} eps {eps_text(attack.eps)}"
     lines = [
         Text.assemble(("the vote is ", ""), (sentence, style)),
         Text(f"{attack.name}, {ball}, {_effort(attack)}; {report.queries:,} queries, {report.time_ms:.0f} ms", "dim"),
@@ -125,7 +126,9 @@ def _pictures(report: ProbeReport, channels: int, console: Console) -> Table:
 
 
 def _said(view: View) -> tuple[str, str]:
-    text = "no quorum" if view.label is None else f"{view.label} ({view.confidence:.0%})"
+    if view.label is None or view.confidence is None:
+        return "no quorum", "bold"
+    text = f"{view.label} ({percent(view.confidence)})"
     return (f"{text}, suspicious" if view.suspicious else text), "bold"
 
 

@@ -83,6 +83,17 @@ class L2:
         return size
 
 
+def eps_text(eps: float) -> str:
+    """An eps as people write it.
+
+    >>> [eps_text(eps) for eps in (0.3, 8 / 255, 0.5, 0.0123456)]
+    ['0.3', '8/255', '0.5', '0.01235']
+    """
+    levels = round(eps * 255)
+    exact = abs(float(f"{eps:.4g}") - eps) < 1e-9
+    return f"{levels}/255" if not exact and abs(levels / 255 - eps) < 1e-6 else f"{eps:.4g}"
+
+
 def _flat(array: Array) -> Array:
     return array.reshape(len(array), int(np.prod(array.shape[1:])))  # -1 will not do for no images
 

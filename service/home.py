@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from robustness.attacks.gradient import DEFAULT_STEPS, KINDS
-from robustness.norms import NORMS, NormName
+from robustness.norms import NORMS, NormName, eps_text
 from robustness.parameters import (
     ATTACKS,
     DEFAULT_QUERIES,
@@ -28,7 +28,6 @@ from robustness.parameters import (
     AttackName,
     default_eps,
 )
-from robustness.reporting.page.parts import eps_text
 from runtime.manifest import Manifest
 from service.catalog import Served
 from service.state import State

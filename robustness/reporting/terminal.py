@@ -6,6 +6,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from robustness.norms import eps_text
 from robustness.reporting.report import SUITE, Report
 from robustness.reporting.share import Share
 
@@ -13,8 +14,8 @@ from robustness.reporting.share import Share
 def show(report: Report, out: Path) -> Group:
     """The report for people, and the folder in which it is."""
     head = Text.assemble(
-        (f"{report.bundle.name} {report.bundle.version}, {report.suite}, {report.norm} eps {report.eps:.4g}, ", "dim"),
-        (f"n = {report.images.n}, seed {report.seed}", "dim"),
+        (f"{report.bundle.name} {report.bundle.version}, {report.suite}, ", "dim"),
+        (f"{report.norm} eps {eps_text(report.eps)}, n = {report.images.n}, seed {report.seed}", "dim"),
     )
     lines = [Text(line, "bold red" if line.startswith("Not trustworthy") else "") for line in report.summary]
     tables = [_attacks(report), _members(report)]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from robustness.norms import eps_text
 from robustness.reporting.attached import attached_report
 from runtime.bundle import MANIFEST, Bundle, bundle_folders, load_bundle
 from runtime.errors import BundleError
@@ -78,7 +79,8 @@ def _report(folder: Path, manifest: Manifest) -> Finding:
     if attached is None:
         return warn(topic, "none: nobody has measured what this bundle withstands", measure)
     report = attached.report
-    robust = f"{report.robust.share:.1%} robust ({report.suite}, {report.norm} {report.eps:.4g}, n = {report.robust.n})"
+    where = f"{report.suite}, {report.norm} {eps_text(report.eps)}, n = {report.robust.n}"
+    robust = f"{report.robust.share:.1%} robust ({where})"
     if report.bundle.version != manifest.version:
         return warn(topic, f"on version {report.bundle.version}, the bundle is {manifest.version}", measure)
     if not report.trustworthy:

@@ -1,12 +1,17 @@
 """`empir probe`: for people, for machines, and on bad input."""
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
-from robustness.cli import main
+from robustness.cli import main, show
+from robustness.parameters import AttackParameters
+from robustness.probe import probe
+from robustness.victim import Victim
 from runtime.bundle import MANIFEST
 from runtime.images import decode_image, encode_png
 from tests.toy_bundle import LABELS, ToyBundle
@@ -56,6 +61,15 @@ def test_for_people_it_shows_pictures_votes_before_and_after_and_the_verdict(toy
     for member in report["members"]:
         assert rows[member["name"]][2:4] == [member["label_before"], member["label_after"]]
     assert rows["vote"][-2:] == [LABELS[0], report["adversarial"]["label"]]
+
+
+def test_eps_stands_as_it_was_given_and_a_little_doubt_is_no_certainty(toy: ToyBundle, victim: Victim) -> None:
+    report = probe(victim, toy.manifest, toy.images[:1], AttackParameters(eps="4/255"))
+    sure = report.clean.model_copy(update={"confidence": 0.99998})
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(show(report.model_copy(update={"clean": sure}), toy.manifest.input.channels, console))
+    said = console.export_text()
+    assert "linf eps 4/255, " in said and f"{LABELS[0]} (>99.9%)" in said
 
 
 @pytest.mark.parametrize(

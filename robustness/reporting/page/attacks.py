@@ -1,5 +1,6 @@
 """Sections about attacks: each with every parameter, accuracy against eps, and what transfers."""
 
+from robustness.norms import eps_text
 from robustness.reporting.page.charts import accuracy_chart, series_class
 from robustness.reporting.page.markup import Content, Element, element, join
 from robustness.reporting.page.parts import (
@@ -7,7 +8,6 @@ from robustness.reporting.page.parts import (
     Column,
     Section,
     columns,
-    eps_text,
     folded,
     interval,
     note,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from robustness.norms import eps_text
 from robustness.reporting.page.charts import share_bar
 from robustness.reporting.page.markup import Content, Element, element, join
 from robustness.reporting.share import Share
@@ -87,17 +88,6 @@ def share_cell(share: Share | None) -> Element | str:
         class_="share",
         title=f"{share.count} of {share.n}",
     )
-
-
-def eps_text(eps: float) -> str:
-    """An eps as people write it.
-
-    >>> [eps_text(eps) for eps in (0.3, 8 / 255, 0.5, 0.0123456)]
-    ['0.3', '8/255', '0.5', '0.01235']
-    """
-    levels = round(eps * 255)
-    exact = abs(float(f"{eps:.4g}") - eps) < 1e-9
-    return f"{levels}/255" if not exact and abs(levels / 255 - eps) < 1e-6 else f"{eps:.4g}"
 
 
 def ball_text(norm: str, eps: float) -> str:
