@@ -49,8 +49,8 @@ class HeldOut:
 def held_out(manifest: Manifest, data_dir: Path | None, skip_unreadable: bool = False) -> HeldOut:
     """The test images of the bundle with this manifest; unreadable ones are left out if they were for its training.
 
-    Those of somebody's own images are in the folder `data_dir` itself. Raises DataError if the data set is neither
-    that nor one of `LOADERS`, or at an unreadable image that is not to be skipped.
+    Those of a bundle trained on a folder of images are in the folder `data_dir` itself. Raises DataError if the data
+    set is neither that nor one of `LOADERS`, or at an unreadable image that is not to be skipped.
     """
     name = manifest.provenance.data_set
     if manifest.provenance.recipe.startswith(PREFIX):

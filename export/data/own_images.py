@@ -115,8 +115,8 @@ def images_of(manifest: Manifest, folder: Path | None, *, skip_unreadable: bool 
     """
     if folder is None:
         raise DataError(
-            f"{manifest.name}: made of somebody's own images, {manifest.provenance.data_set}; "
-            "expected their folder, --data-dir DIR"
+            f"{manifest.name}: trained on a folder of images, {manifest.provenance.data_set}; "
+            "expected that folder, --data-dir DIR"
         )
     skip = skip_unreadable or manifest.provenance.skipped_images > 0
     data = OwnImages.survey(folder).load(manifest.input, skip_unreadable=skip)

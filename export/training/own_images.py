@@ -56,7 +56,7 @@ def own_recipe(images: OwnImages, spec: Input, choices: Choices, *, skip_unreada
 
 
 def recipe_of(manifest: Manifest) -> Recipe | None:
-    """The recipe of a bundle that was made of somebody's own images, as far as its network and its data go; its
+    """The recipe of a bundle that was trained on a folder of images, as far as its network and its data go; its
     `data` wants their folder. None for any other bundle.
     """
     made_by = manifest.provenance.recipe
@@ -170,7 +170,7 @@ def _tie_breaker(members: Sequence[str]) -> str:
 
 def _description(images: OwnImages, choices: Choices) -> str:
     kinds = ", ".join(images.labels[:3]) + (" and others" if len(images.labels) > 3 else "")
-    trained = "not trained against attacks" if choices.eps is None else (
-        f"trained against attacks of up to {255 * choices.eps:.3g}/255 (Linf)"
+    trained = "not against attacks" if choices.eps is None else (
+        f"against attacks of up to {255 * choices.eps:.3g}/255 (Linf)"
     )  # fmt: skip
-    return f"{len(images.labels)} classes of somebody's own images: {kinds}; {trained}."
+    return f"Trained on a folder of images: {len(images.labels)} classes ({kinds}), {trained}."

@@ -77,7 +77,7 @@ def test_a_robust_training_is_watched_under_attack_and_says_so(empir: Invoke, tm
     assert "w4a4, its twin, epoch 2/2: loss" in result.output and ", attacked " in result.output
     manifest = load_bundle(tmp_path / "bundles" / "photos", gradients=True).manifest
     assert "--robust --eps 2/255" in manifest.provenance.command
-    assert manifest.description.endswith("trained against attacks of up to 2/255 (Linf).")
+    assert manifest.description.endswith(", against attacks of up to 2/255 (Linf).")
 
 
 def test_after_an_interruption_the_same_command_goes_on_and_another_does_not(

@@ -125,7 +125,7 @@ def test_the_images_of_a_bundle_are_found_again_and_others_refused(pets: Path) -
     again = images_of(manifest_of(data.md5), pets)
     np.testing.assert_array_equal(again.test.pixels(), data.test.pixels())
 
-    with pytest.raises(DataError, match="made of somebody's own images, pets; expected their folder, --data-dir DIR"):
+    with pytest.raises(DataError, match="trained on a folder of images, pets; expected that folder, --data-dir DIR"):
         images_of(manifest_of(data.md5), None)
     Image.new("RGB", (12, 10)).save(pets / "cat" / "another.png")
     with pytest.raises(DataError, match=f"^{pets}: expected the images that .* was made of"):
