@@ -110,7 +110,10 @@ def main() -> None:
 @click.argument("bundle", default=DEFAULT_BUNDLE)
 @bundles_option
 @click.option(
-    "--data-dir", envvar="EMPIR_DATA_DIR", type=click.Path(path_type=Path), help="Where data sets are, or go."
+    "--data-dir",
+    envvar="EMPIR_DATA_DIR",
+    type=click.Path(path_type=Path),
+    help="Where data sets are, or go. [user's cache]",
 )
 @click.option("--n", type=click.IntRange(1), help="Clean test images. [all]")
 @click.option("--adversarial", type=click.IntRange(0), default=500, show_default=True, help="Images to attack as well.")

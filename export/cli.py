@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from export.bundle_folder import refuse_to_overwrite
-from export.graphs.parity import all_parities
+from export.graphs.parity import Parity, all_parities
 from export.graphs.restore import restore
 from export.own_images_cli import Request, own_options, request_of, train_own_images
 from export.training.own_images import recipe_of
@@ -20,7 +22,7 @@ from export.training.recipe import Recipe
 from export.training.recipes import RECIPES
 from export.training_run import checkpoints, summary, train_bundle
 from runtime.bundle import DEFAULT_BUNDLE
-from runtime.cli import bundles_option, open_bundle
+from runtime.cli import bundles_option, data_dir_option, open_bundle
 from runtime.errors import BundleError, EmpirError, InvalidValue
 from runtime.gradients import load_gradients
 from runtime.manifest import Manifest
@@ -101,10 +103,9 @@ def train(
 @main.command()
 @click.argument("bundle", default=DEFAULT_BUNDLE)
 @bundles_option
-@click.option(
-    "--data-dir", type=click.Path(path_type=Path), envvar="EMPIR_DATA_DIR", help="Where data sets are, or go."
-)
-def check(bundle: str, bundles: Path, data_dir: Path | None) -> None:
+@data_dir_option
+@click.option("--json", "as_json", is_flag=True, help="What was compared and found, for machines.")
+def check(bundle: str, bundles: Path, data_dir: Path | None, as_json: bool) -> None:
     """Prove BUNDLE again: its checksums, and that PyTorch agrees with its graphs.
 
     PyTorch, with the bundle's weights, must give every test image the class that the served graph gives, the same
@@ -114,7 +115,7 @@ def check(bundle: str, bundles: Path, data_dir: Path | None) -> None:
     Examples:
       empir check mnist
     """
-    console = Console()
+    console = Console(stderr=as_json)
     try:
         opened = open_bundle(bundles, bundle, gradients=True)
         manifest = opened.manifest
@@ -128,7 +129,29 @@ def check(bundle: str, bundles: Path, data_dir: Path | None) -> None:
             parities = all_parities(networks, members, load_gradients(opened), data.test)
     except EmpirError as error:
         raise click.ClickException(str(error)) from error
-    console.print(summary(manifest, parities, f"{bundle} agrees with PyTorch"))
+    if as_json:
+        click.echo(json.dumps(_proof(manifest, parities)))
+    else:
+        console.print(summary(manifest, parities, f"{bundle} agrees with PyTorch"))
+
+
+def _proof(manifest: Manifest, parities: Sequence[Parity]) -> dict[str, Any]:
+    """The proof for machines; errors are relative to the largest value of PyTorch's answer."""
+    return {
+        "bundle": {"name": manifest.name, "version": manifest.version},
+        "agrees": True,
+        "clean_accuracy": manifest.clean_accuracy,
+        "members": [
+            {
+                "name": member.name,
+                "precision": member.precision.model_dump(),
+                "clean_accuracy": member.clean_accuracy,
+                "packed_bytes": member.packed_bytes,
+                **{key: value for key, value in asdict(parity).items() if key != "member"},
+            }
+            for member, parity in zip(manifest.members, parities, strict=True)
+        ],
+    }
 
 
 def _wanted(recipe: str | None, own: dict[str, Any]) -> tuple[Request | None, bool]:

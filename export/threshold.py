@@ -10,7 +10,7 @@ from export.detection import add_detection
 from export.training.own_images import recipe_of
 from export.training.recipes import RECIPES
 from runtime.bundle import DEFAULT_BUNDLE
-from runtime.cli import bundles_option, open_bundle
+from runtime.cli import bundles_option, data_dir_option, open_bundle
 from runtime.errors import BundleError, EmpirError
 from runtime.manifest import ScoreName
 
@@ -28,9 +28,7 @@ def main() -> None:
     type=click.Choice(get_args(ScoreName)),
     help="How far the members are apart. [kullback_leibler between full and low precision, else jensen_shannon]",
 )
-@click.option(
-    "--data-dir", type=click.Path(path_type=Path), envvar="EMPIR_DATA_DIR", help="Where data sets are, or go."
-)
+@data_dir_option
 @click.option("--json", "as_json", is_flag=True, help="The manifest's detection, for machines.")
 def threshold(bundle: str, bundles: Path, score: ScoreName | None, data_dir: Path | None, as_json: bool) -> None:
     """Choose the score above which an image is suspicious, and write it into BUNDLE's manifest.

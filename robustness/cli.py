@@ -2,14 +2,14 @@
 
 import base64
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from robustness.norms import eps_text
+from robustness.norms import NormName, eps_text
 from robustness.parameters import ATTACKS, AttackParameters
 from robustness.probe import probe
 from robustness.probe_report import Attack, ProbeReport, View
@@ -35,8 +35,21 @@ def main() -> None:
 @main.command("probe")
 @click.argument("image", type=click.Path(path_type=Path))
 @bundle_options
-@click.option("--attack", type=click.Choice(ATTACKS), default="pgd", show_default=True)
-@click.option("--norm", type=click.Choice(["linf", "l2"]), default="linf", show_default=True)
+@click.option(
+    "--attack",
+    type=click.Choice(ATTACKS),
+    default="pgd",
+    show_default=True,
+    help="With gradients: one step (fgsm), several (bim, mim, pgd), or of a size that adapts (apgd, the strongest); by "
+    "queries: square asks for logits, hopskipjump for the verdict alone.",
+)
+@click.option(
+    "--norm",
+    type=click.Choice(get_args(NormName)),
+    default="linf",
+    show_default=True,
+    help="What eps limits: the largest change of a pixel (linf), or the length of all changes together (l2).",
+)
 @click.option(
     "--eps",
     help="Radius of the ball around the image: a number, or a fraction like 8/255. [0.3 for digits, 8/255 for photos]",
@@ -46,7 +59,7 @@ def main() -> None:
 @click.option("--restarts", type=int, default=1, show_default=True, help="Random starts of every goal.")
 @click.option("--label", type=int, help="The true class index. [the clean verdict]")
 @click.option("--target", type=int, help="The class index to reach. [any other than the label]")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of random starts and directions.")
 @click.option("--budget-ms", type=int, default=10_000, show_default=True, help="Time after which the attack stops.")
 @click.option("--save", type=click.Path(path_type=Path, file_okay=False), help="Folder for the pictures, as PNG.")
 @click.option("--json", "as_json", is_flag=True, help="The report as POST /robustness-probe answers it.")

@@ -32,6 +32,14 @@ bundles_option = click.option(
 )
 """The folder of bundles; the same variable as the server's."""
 
+data_dir_option = click.option(
+    "--data-dir",
+    envvar="EMPIR_DATA_DIR",
+    type=click.Path(path_type=Path),
+    help="Where data sets are, or go; for a bundle trained on a folder of images, that folder. [user's cache]",
+)
+"""The folder of data sets, for commands that need what a bundle was made of."""
+
 
 def bundle_options(command: Command) -> Command:
     """The options that choose a bundle; the same variables as the server's."""

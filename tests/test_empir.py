@@ -1,8 +1,10 @@
 """The command `empir`: every command in its help, only the one that is asked for imported."""
 
 import itertools
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError
 
 import click
@@ -10,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import empir
+from robustness.evaluation.suites import SUITES
 from tests.live import HANG_S
 from tests.programs import ROOT, environment
 
@@ -68,6 +71,25 @@ def test_every_command_is_there_with_a_help_and_an_example(name: str) -> None:
     command = empir.Lazy.get_command(empir.main, click.Context(empir.main), name)
     assert command is not None and command.help
     assert f"empir {name}" in result.stdout
+
+
+def options_of(command: click.Command, path: str) -> Iterator[tuple[str, click.Option]]:
+    """Every option of a command and of the commands below it, with the words that reach it."""
+    if isinstance(command, click.Group):
+        ctx = click.Context(command)
+        for name in command.list_commands(ctx):
+            below = command.get_command(ctx, name)
+            assert below is not None
+            yield from options_of(below, f"{path} {name}")
+    for option in (each for each in command.params if isinstance(each, click.Option)):
+        yield f"{path} {option.opts[0]}", option
+
+
+def test_every_option_of_every_command_has_a_help() -> None:
+    helps = {name: option.help or "" for name, option in options_of(empir.main, "empir")}
+    assert {f"empir {name}" for name in COMMANDS} - {"empir report"} <= {" ".join(name.split()[:2]) for name in helps}
+    assert [name for name, text in helps.items() if not re.match(r"\w.*", text)] == []  # words, not a default alone
+    assert [suite for suite in SUITES if f"{suite}: " not in helps["empir evaluate --suite"]] == []
 
 
 def test_a_command_whose_extra_is_missing_says_what_to_install() -> None:

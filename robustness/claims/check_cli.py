@@ -23,7 +23,7 @@ from robustness.reporting.page.parts import ball_text
 from robustness.reporting.report import Report
 from robustness.victim import PATIENCE_MS, Victim
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
-from runtime.cli import bundles_option, open_bundle
+from runtime.cli import bundles_option, data_dir_option, open_bundle
 from runtime.ensemble import Ensemble
 from runtime.errors import EmpirError, described
 from runtime.manifest import Manifest
@@ -50,13 +50,16 @@ class Asked:
 @click.argument("bundle", default=DEFAULT_BUNDLE)
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @bundles_option
-@click.option("--norm", type=click.Choice(get_args(NormName)), help="[the file's, or the report's, or linf]")
-@click.option("--eps", help="A number, or a fraction like 8/255. [the file's, or the report's, or the literature's]")
-@click.option("--images", type=click.Path(path_type=Path, exists=True), help="Other labelled images: npz, or a folder.")
 @click.option(
-    "--data-dir", type=click.Path(path_type=Path), envvar="EMPIR_DATA_DIR", help="Where data sets are, or go."
+    "--norm", type=click.Choice(get_args(NormName)), help="What eps limits. [the file's, or the report's, or linf]"
 )
-@click.option("--json", "as_json", is_flag=True, help="The judgement of FILE, for machines.")
+@click.option(
+    "--eps",
+    help="How far an image may be from its test image, say 8/255. [the file's, or the report's, or the literature's]",
+)
+@click.option("--images", type=click.Path(path_type=Path, exists=True), help="Other labelled images: npz, or a folder.")
+@data_dir_option
+@click.option("--json", "as_json", is_flag=True, help="The proof, or the judgement of FILE, for machines.")
 @click.pass_context
 def check(
     ctx: click.Context,
@@ -83,12 +86,11 @@ def check(
     \b
     Examples:
       empir check mnist
+      empir check mnist --json
       empir check mnist adversarial.npz --eps 0.3
     """
-    if file is None and as_json:
-        raise click.UsageError("--json: expected FILE beside it, the images to judge")
     if file is None:
-        _prove(ctx, bundle, bundles, data_dir)
+        _prove(ctx, bundle=bundle, bundles=bundles, data_dir=data_dir, as_json=as_json)
         return
     try:
         opened = open_bundle(bundles, bundle)
@@ -99,11 +101,11 @@ def check(
         sys.exit(1)
 
 
-def _prove(ctx: click.Context, bundle: str, bundles: Path, data_dir: Path | None) -> None:
+def _prove(ctx: click.Context, **options: Any) -> None:
     prove: Callable[[], click.Command] | None = ctx.meta.get(PROVE)
     if prove is None:
         raise click.UsageError("expected FILE: python -m robustness has no PyTorch to compare with, `empir check` has")
-    ctx.invoke(prove(), bundle=bundle, bundles=bundles, data_dir=data_dir)
+    ctx.invoke(prove(), **options)
 
 
 def _check(

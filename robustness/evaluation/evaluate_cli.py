@@ -20,7 +20,7 @@ from robustness.evaluation.crew import Alone, Crew, Processes, RayCluster
 from robustness.evaluation.evaluate import Advance, Plan, evaluate
 from robustness.evaluation.image_sets import BadImages, ImageSet, draw, open_images
 from robustness.evaluation.journal import Journal, write_aside
-from robustness.evaluation.suites import SUITES, Target, make_suite, suite_eps
+from robustness.evaluation.suites import Target, make_suite, suite_eps
 from robustness.norms import NORMS, NormName
 from robustness.parameters import number
 from robustness.reporting.assemble import Sitting, write_report
@@ -29,7 +29,7 @@ from robustness.reporting.report_html import PAGE
 from robustness.reporting.terminal import show
 from robustness.victim import Victim
 from runtime.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle
-from runtime.cli import bundles_option, open_bundle
+from runtime.cli import bundles_option, data_dir_option, open_bundle
 from runtime.ensemble import usable_cores
 from runtime.errors import EmpirError, InvalidValue, described
 from runtime.manifest import Manifest
@@ -40,6 +40,11 @@ HEAD = {
     *("trustworthy", "failed_checks", "summary", "suite", "norm", "eps", "seed", "clean", "robust", "confirmed"),
 }
 """What `--json` prints of a report."""
+
+SUITES_HELP = """adaptive: ours, of attackers who know the vote, with gradients and by queries. autoattack: these, then
+the reference AutoAttack on the vote and on each member. empir-2020: the paper's own attacks, bugs included, and
+adaptive ones beside them.
+"""
 
 PLACES = ("--bundles", "--data-dir", "--out", "--ray")
 """Options that say where something is, and change nothing that is found."""
@@ -88,18 +93,22 @@ class Asked:
 @main.command("evaluate")
 @click.argument("bundle", default=DEFAULT_BUNDLE)
 @bundles_option
-@click.option("--suite", default="adaptive", show_default=True, help=f"One of {', '.join(SUITES)}.")
+@click.option("--suite", default="adaptive", show_default=True, help=SUITES_HELP)
 @click.option("--n", type=click.IntRange(1), default=1000, show_default=True, help="Test images, drawn by the seed.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--norm", type=click.Choice(get_args(NormName)), default="linf", show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draw, and of the attacks.")
+@click.option(
+    "--norm",
+    type=click.Choice(get_args(NormName)),
+    default="linf",
+    show_default=True,
+    help="What eps limits: the largest change of a pixel (linf), or the length of all changes together (l2).",
+)
 @click.option(
     "--eps", help="Radius of the ball: a number, or a fraction like 8/255. [0.3 for digits, 8/255 for photos]"
 )
 @click.option("--images", type=click.Path(path_type=Path, exists=True), help="Other labelled images: npz, or a folder.")
 @click.option("--skip-unreadable", is_flag=True, help="Leave unreadable images out; the report counts them.")
-@click.option(
-    "--data-dir", type=click.Path(path_type=Path), envvar="EMPIR_DATA_DIR", help="Where data sets are, or go."
-)
+@data_dir_option
 @click.option("--workers", type=click.IntRange(1), help="Processes. [one for each core]")
 @click.option("--ray", "address", metavar="ADDRESS", help="Work on the Ray cluster at this address, or `local`.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder. [reports/BUNDLE-SUITE]")

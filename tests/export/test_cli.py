@@ -17,6 +17,7 @@ from onnx import numpy_helper
 
 from export import cli
 from export.data.examples import DataError, DataSet
+from export.graphs.parity import TOLERANCE
 from export.training import train
 from export.training.accuracy import accuracy
 from export.training.recipe import Recipe
@@ -226,6 +227,18 @@ def test_a_bundle_is_checked_against_torch(empir: Invoke, without_8_bits: Recipe
     assert "toy agrees with PyTorch" in result.output
     assert [f"{member.name} " in result.output for member in without_8_bits.members] == [True, True]
     assert result.output.count("90 equal") == 2
+
+
+def test_a_proof_for_machines_has_every_member(empir: Invoke, without_8_bits: Recipe, tmp_path: Path) -> None:
+    assert empir("train", "toy").exit_code == 0
+    manifest = load_bundle(tmp_path / "bundles" / "toy").manifest
+    proof = json.loads(empir("check", "toy", "--json").stdout)
+    assert proof["bundle"] == {"name": "toy", "version": manifest.version} and proof["agrees"] is True
+    assert proof["clean_accuracy"] == manifest.clean_accuracy
+    for found, member in zip(proof["members"], manifest.members, strict=True):
+        assert (found["name"], found["clean_accuracy"]) == (member.name, member.clean_accuracy)
+        assert (found["images"], found["gradient_images"]) == (90, 90)
+        assert 0 <= found["logits_error"] <= TOLERANCE and 0 <= found["gradient_error"] <= TOLERANCE
 
 
 def test_a_check_finds_a_member_graph_of_other_weights(empir: Invoke, without_8_bits: Recipe, tmp_path: Path) -> None:

@@ -199,8 +199,9 @@ def test_without_a_file_empir_proves_the_bundle_and_this_package_cannot(toy: Toy
     where = ["check", "toy", "--bundles", str(toy.folder.parent)]
     alone = CliRunner().invoke(main, where)
     assert alone.exit_code == 2 and "expected FILE" in alone.stderr
-    handed = CliRunner().invoke(empir.main, where)
-    assert handed.exit_code == 1 and "made by the recipe 'toy', which does not exist here" in handed.stderr
+    for options in ([], ["--json"]):
+        handed = CliRunner().invoke(empir.main, where + options)
+        assert handed.exit_code == 1 and "made by the recipe 'toy', which does not exist here" in handed.stderr
 
 
 def test_without_images_the_bundles_own_test_set_is_asked_for(
