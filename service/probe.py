@@ -34,8 +34,20 @@ LEFT_CHECK_S = 0.25
 async def robustness_probe(
     request: Request,
     bundle: Annotated[str | None, Query(description="Name of the bundle; the default one if left out.")] = None,
-    attack: Annotated[str, Query(json_schema_extra={"enum": list(ATTACKS)})] = "pgd",
-    norm: Annotated[str, Query(json_schema_extra={"enum": list(NORMS)})] = "linf",
+    attack: Annotated[
+        str,
+        Query(
+            description="`square` and `hopskipjump` ask only, the others climb gradients.",
+            json_schema_extra={"enum": list(ATTACKS)},
+        ),
+    ] = "pgd",
+    norm: Annotated[
+        str,
+        Query(
+            description="What eps limits: the largest change of a value, or the length of all.",
+            json_schema_extra={"enum": list(NORMS)},
+        ),
+    ] = "linf",
     eps: Annotated[
         str | None,
         Query(description="Radius of the ball around the image: a number or a fraction.", examples=["8/255"]),

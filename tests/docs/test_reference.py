@@ -56,6 +56,13 @@ def test_every_row_has_words(name: str, column: int) -> None:
     assert [row for row in rows if not row.split("|")[1:-1][column].strip() and "](#" not in row] == []
 
 
+def test_every_field_of_an_answer_has_words() -> None:
+    """Or a link to the part that has them."""
+    rows = [line for line in page("http.md").partition("## Parts of answers")[2].splitlines() if line.startswith("| `")]
+    assert len(rows) > 40
+    assert [row for row in rows if not row.split("|")[-2].strip() and "](#" not in row] == []
+
+
 def test_the_main_operations_and_every_error_are_there() -> None:
     text = page("http.md")
     for operation in ("POST /predict", "POST /robustness-probe", "GET /bundles", "GET /metrics", "GET /health/ready"):
