@@ -101,7 +101,10 @@ def _save(report: ProbeReport, folder: Path) -> None:
 
 
 def show(report: ProbeReport, channels: int, console: Console) -> Group:
-    """The report for people: image, change and adversarial image side by side, and every member before and after."""
+    """The report for people: image, change and adversarial image side by side, and every member before and after.
+
+    Without an adversarial image nothing stands in its place.
+    """
     attack, (sentence, style) = report.attack, SENTENCES[report.outcome]
     ball = f"{attack.norm} eps {eps_text(attack.eps)}"
     lines = [
@@ -122,19 +125,17 @@ def _effort(attack: Attack) -> str:
 
 
 def _pictures(report: ProbeReport, channels: int, console: Console) -> Table:
+    """The image, and where an adversarial one was found, the change and that one beside it."""
     shown = {name: decode_pixels(base64.b64decode(png), channels) for name, png in report.images}
+    heads = {"original": Text.assemble(("image: ", "dim"), _said(report.clean))}
+    if report.adversarial is not None and report.perturbation is not None:
+        heads["perturbation"] = Text(f"change (up to {report.perturbation.linf:.3f})", "dim")
+        heads["adversarial"] = Text.assemble(("attacked: ", "dim"), _said(report.adversarial))
     gap = 3 if console.width >= WIDE else 1
-    grid = Table.grid(padding=(0, gap))
-    change = "" if report.perturbation is None else f" (up to {report.perturbation.linf:.3f})"
-    after = report.adversarial or report.clean
-    grid.add_row(
-        Text.assemble(("image: ", "dim"), _said(report.clean)),
-        Text(f"change{change}", "dim"),
-        Text.assemble(("attacked: ", "dim"), _said(after)),
-    )
     columns, colour = (console.width - 2 * gap) // 3, has_colour(console)
-    names = ("original", "perturbation", "adversarial")
-    grid.add_row(*(picture(shown[name], colour=colour, columns=min(columns, 64)) for name in names))
+    grid = Table.grid(padding=(0, gap))
+    grid.add_row(*heads.values())
+    grid.add_row(*(picture(shown[name], colour=colour, columns=min(columns, 64)) for name in heads))
     return grid
 
 
@@ -146,6 +147,8 @@ def _said(view: View) -> tuple[str, str]:
 
 
 def _members(report: ProbeReport) -> Table:
+    """Every member before, and on the adversarial image where one was found."""
+    found = report.adversarial
     table = Table(
         "member",
         "precision",
@@ -158,11 +161,10 @@ def _members(report: ProbeReport) -> Table:
         pad_edge=False,
     )
     for member in report.members:
-        after = Text(member.label_after or "none", "bold red" if member.flipped else "")
+        after = Text("" if found is None else member.label_after or "none", "bold red" if member.flipped else "")
         margins = (_margin(member.margin_before), _margin(member.margin_after))
         table.add_row(member.name, str(member.precision), member.label_before or "none", after, *margins)
-    views = (report.clean, report.adversarial or report.clean)
-    before, now = (view.label or "none" for view in views)
+    before, now = report.clean.label or "none", "" if found is None else found.label or "none"
     table.add_row("vote", "", before, Text(now, "red" if before != now else ""), style="bold")
     return table
 

@@ -63,7 +63,7 @@ class MemberView(BaseModel):
     name: str = Field(description="The member's, in the manifest.")
     precision: Precision
     label_before: str | None = Field(description="Its vote on the image; null: it has none.")
-    label_after: str | None = Field(description="Its vote on the adversarial image, if there is one.")
+    label_after: str | None = Field(description="Its vote on the adversarial image; without one the same.")
     flipped: bool = Field(description="Whether the two differ.")
     margin_before: float | None = Field(description="Its margin on the image; null without a vote.")
     margin_after: float | None = Field(description="On the adversarial image; null without one.")

@@ -86,6 +86,9 @@ def test_an_attack_without_success_says_so_and_exits_with_0(
     result = run(toy.folder, *arguments, picture)
     assert (result.exit_code, result.stderr) == (0, "")
     assert f"the vote is {sentence}" in result.stdout
+    assert "image: " in result.stdout and "attacked: " not in result.stdout  # there is none to show
+    rows = {line.split()[0]: line.split() for line in result.stdout.splitlines() if line.strip()}
+    assert rows["vote"][1:] == [LABELS[0]]
 
 
 def test_the_pictures_are_saved(toy: ToyBundle, picture: Path, tmp_path: Path) -> None:
