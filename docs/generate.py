@@ -237,7 +237,7 @@ def _type(annotation: Any) -> str:
     text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     for path in ("typing.Literal", "pydantic.types.", "pathlib."):
         text = text.replace(path, "")
-    return text.strip("[]").replace("'", "").replace("|", "or").replace("Secretstr", "secret")
+    return text.strip("[]").replace("'", "").replace("|", "or").replace("SecretStr", "secret").replace("None", "none")
 
 
 def _bound(metadata: Any) -> str:
