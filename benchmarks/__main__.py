@@ -14,11 +14,11 @@ from rich.table import Table
 
 from benchmarks.accuracy import accuracy, agreement, size
 from benchmarks.context import Context
+from benchmarks.cost import cost
 from benchmarks.figure import Figure
 from benchmarks.halving import halving
 from benchmarks.kernels import kernels
 from benchmarks.probe import probes
-from benchmarks.quorum import quorum
 from benchmarks.server import added, memory, start
 from benchmarks.throughput import throughput
 
@@ -34,7 +34,7 @@ BENCHMARKS = {
     "accuracy": Benchmark(accuracy, "clean accuracy of the served graphs, in both modes"),
     "agreement": Benchmark(agreement, "how well the served graphs agree with PyTorch"),
     "size": Benchmark(size, "the largest file of a low-precision member"),
-    "quorum": Benchmark(quorum, "CPU time of a quorum over the full-precision member's"),
+    "cost": Benchmark(cost, "CPU time of both modes over the full-precision member's"),
     "start": Benchmark(start, "seconds until a server is ready"),
     "memory": Benchmark(memory, "memory of a server and of its probe process"),
     "added": Benchmark(added, "what HTTP adds to a prediction"),
@@ -57,7 +57,7 @@ def main(names: tuple[str, ...], data_dir: Path | None) -> None:
     \b
     Examples:
       python -m benchmarks
-      python -m benchmarks size quorum
+      python -m benchmarks size cost
     """
     context = Context(data_dir)
     console = Console()

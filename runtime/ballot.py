@@ -17,9 +17,12 @@ Rows = NDArray[np.intp]
 class Ballot:
     """Votes for a batch of images. All members of a stage are counted at once: at batch 1 every NumPy call shows."""
 
-    def __init__(self, members: Sequence[Network], images: int, n_classes: int) -> None:
+    def __init__(
+        self, members: Sequence[Network], temperatures: NDArray[np.float32], images: int, n_classes: int
+    ) -> None:
+        """`temperatures` [M, 1, 1] are the members'."""
         self._start = time.perf_counter()
-        self._members = members
+        self._members, self._temperatures = members, temperatures
         shape = (len(members), images, n_classes)
         self.votes: Classes = np.full(shape[:2], NO_VOTE, dtype=np.int64)
         self.probs: Probs = np.zeros(shape, dtype=np.float32)
@@ -66,12 +69,12 @@ class Ballot:
         live = None if math.isfinite(logits.sum()) else np.asarray(np.isfinite(logits).all(axis=2))
         if live is not None:
             logits = np.where(live[:, :, None], logits, np.float32(0))
-        temperatures = np.array([self._members[index].temperature for index in indices], dtype=np.float32)
-        probs = softmax(logits, temperatures[:, None, None])
+        everyone = len(indices) == len(self._members)
+        probs = softmax(logits, self._temperatures if everyone else self._temperatures[indices])
         votes = logits.argmax(axis=2)
         if live is not None:
             votes[~live], probs[~live] = NO_VOTE, 0
-        if rows is None and len(indices) == len(self._members):
+        if rows is None and everyone:
             self.votes, self.probs, self.logits = votes, probs, logits  # in the manifest's order: all, or none is left
         else:
             members = np.array(indices, dtype=np.intp)

@@ -61,6 +61,8 @@ class Ensemble:
         self.n_classes = n_classes
         names = [member.name for member in self.members]
         self.tie_breaker = names.index(vote.tie_breaker) if vote.tie_breaker is not None else None
+        temperatures = np.array([member.temperature for member in self.members], dtype=np.float32)
+        self._temperatures = temperatures[:, None, None]
         self._deadline_s = member_deadline_ms / 1000
         self.concurrency = concurrency
         self.cores = cores or usable_cores()
@@ -171,7 +173,7 @@ class Ensemble:
         """
         if mode == "quorum" and self.vote.rule == "average":
             raise InvalidValue("mode: expected full, got quorum; this bundle's vote is the average of all members")
-        ballot = Ballot(self.members, len(images), self.n_classes)
+        ballot = Ballot(self.members, self._temperatures, len(images), self.n_classes)
         if mode == "full":
             self._consult(self._all, images, ballot, idle_cores=idle_cores)
             return ballot.result(self._verdict(ballot))
@@ -189,7 +191,7 @@ class Ensemble:
         None where one of them failed and none dissents: that tells nothing.
         """
         skipped = np.array([[status == "skipped" for status in row] for row in prediction.status])
-        ballot = Ballot(self.members, len(images), self.n_classes)
+        ballot = Ballot(self.members, self._temperatures, len(images), self.n_classes)
         self._consult(np.flatnonzero(skipped.any(axis=1)).tolist(), images, ballot, idle_cores=1)
         voted = ballot.votes != NO_VOTE
         against = (skipped & voted & (ballot.votes != prediction.verdict)).any(axis=0).tolist()

@@ -18,7 +18,7 @@ def majority(votes: Classes, members: int) -> Classes:
     `members` counts everyone in the manifest, also those that failed or were not asked. A class found here is the
     verdict whatever the missing votes would be, so it also tells when a quorum is reached.
     """
-    return np.array([_leader(column, members) for column in votes.T.tolist()], dtype=np.int64)
+    return np.array([_leader(column, members) for column in votes.T.tolist()])
 
 
 def _leader(votes: list[int], members: int) -> int:
@@ -31,8 +31,9 @@ def _leader(votes: list[int], members: int) -> int:
 
 def majority_verdict(votes: Classes, tie_breaker: int) -> Classes:
     """Verdict [N] of votes [M, N]: the majority's class, without one the tie-breaker's vote, which may be NO_VOTE."""
-    leader = majority(votes, len(votes))
-    return np.where(leader == NO_VOTE, votes[tie_breaker], leader)
+    members = len(votes)
+    leaders = [(_leader(column, members), column[tie_breaker]) for column in votes.T.tolist()]
+    return np.array([last if leader == NO_VOTE else leader for leader, last in leaders], dtype=np.int64)
 
 
 def average_verdict(probs: Probs, live: NDArray[np.bool_]) -> Classes:

@@ -68,7 +68,7 @@ def test_a_command_that_fails_is_named(failing: Block, reason: str, tmp_path: Pa
 def test_a_command_in_the_background_runs_until_the_end(tmp_path: Path) -> None:
     run_blocks(
         [
-            block("echo ready; trap 'touch ended; exit' TERM; while :; do sleep 0.05; done &", says=("ready",)),
+            block("trap 'touch ended; exit' TERM; echo ready; while :; do sleep 0.05; done &", says=("ready",)),
             block("! test -e ended"),
         ],
         tmp_path,

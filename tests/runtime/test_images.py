@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -214,9 +214,9 @@ def test_every_picture_becomes_pixels_between_0_and_1(
     )
     try:
         pixels = decode_image(encoded(Image.fromarray(levels)), spec)
-    except InvalidValue as error:
-        assert resize == "digit" and "without any ink" in str(error)
-        return
+    except InvalidValue:
+        assume(resize != "digit")  # which may be without any ink
+        raise
     assert pixels.shape == (1, channels, *size) and pixels.dtype == np.float32
     assert np.isfinite(pixels).all() and pixels.min() >= 0 and pixels.max() <= 1
 
