@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.accuracy import accuracy, agreement, size
+from benchmarks.batching import batching
 from benchmarks.context import Context
 from benchmarks.cost import cost
 from benchmarks.figure import Figure
@@ -38,6 +39,7 @@ BENCHMARKS = {
     "start": Benchmark(start, "seconds until a server is ready"),
     "memory": Benchmark(memory, "memory of a server and of its probe process"),
     "added": Benchmark(added, "what HTTP adds to a prediction"),
+    "batching": Benchmark(batching, "what batches gain for AlexNet when requests wait"),
     "probe": Benchmark(probes, "how long an adaptive PGD-40 on one digit takes"),
     "halving": Benchmark(halving, "what halving an attack's trajectories costs in strength"),
     "kernels": Benchmark(kernels, "each exact way to write a member's layers"),

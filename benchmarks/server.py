@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -29,6 +30,7 @@ class Running:
     """A server that answers."""
 
     process: psutil.Process
+    url: str
     connection: socket.socket
     start_s: float
 
@@ -37,7 +39,7 @@ def start(context: Context) -> list[Figure]:
     """From the process's start to a 200 of /health/ready."""
     times = []
     for _ in range(STARTS):
-        with _server(context) as server:
+        with running(context.bundle_dir.parent) as server:
             times.append(server.start_s)
     good = statistics.median(times) <= MOST_START_S
     return [Figure("server: start to ready", "at most 1.5 s", f"{spread(times)} s", good)]
@@ -45,7 +47,7 @@ def start(context: Context) -> list[Figure]:
 
 def memory(context: Context) -> list[Figure]:
     """Resident memory after 1,000 predictions and one probe; the probe process beside it."""
-    with _server(context) as server:
+    with running(context.bundle_dir.parent) as server:
         _post(server, "/robustness-probe", context.samples[7])
         for index in range(REQUESTS):
             _post(server, "/predict", context.samples[index % len(context.samples)])
@@ -60,7 +62,7 @@ def added(context: Context) -> list[Figure]:
     ensemble = Ensemble.of_bundle(context.bundle)
     spec = context.bundle.manifest.input
     differences = []
-    with _server(context) as server:
+    with running(context.bundle_dir.parent) as server:
         for _ in range(ROUNDS):
             bodies = [context.samples[i % len(context.samples)] for i in range(REQUESTS)]
             here = [_timed(lambda body=body: ensemble.predict(decode_image(body, spec))) for body in bodies]
@@ -71,9 +73,9 @@ def added(context: Context) -> list[Figure]:
 
 
 @contextmanager
-def _server(context: Context) -> Iterator[Running]:
-    """A server of its own on a free port, without its log."""
-    environment = {**os.environ, "EMPIR_BUNDLES": str(context.bundle_dir.parent), "EMPIR_LOG_FORMAT": "json"}
+def running(bundles: Path, **settings: str) -> Iterator[Running]:
+    """A server of its own on a free port, without its log; `settings` are environment variables."""
+    environment = {**os.environ, "EMPIR_BUNDLES": str(bundles), "EMPIR_LOG_FORMAT": "json", **settings}
     command = [sys.executable, "-m", "service", "serve", "--port", "0"]
     begun = time.perf_counter()
     process = subprocess.Popen(
@@ -85,7 +87,7 @@ def _server(context: Context) -> Iterator[Running]:
         host, port = address.split(":")
         with socket.create_connection((host, int(port)), timeout=60) as connection:
             assert _ask(connection, "GET", "/health/ready") == {"status": "ready"}
-            yield Running(psutil.Process(process.pid), connection, time.perf_counter() - begun)
+            yield Running(psutil.Process(process.pid), f"http://{address}", connection, time.perf_counter() - begun)
     finally:
         process.terminate()
         process.wait()

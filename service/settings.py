@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     """Predictions that may wait for a core; one more is answered 429."""
     batch_images: int = Field(16, ge=1)
     """Most images that run together when requests wait for a core; none waits for company while a core is idle."""
-    batch_ms: float = Field(50, gt=0)
+    batch_ms: float = Field(500, gt=0)
     """Longest time that a batch may take, by what one image took at the start; a slow ensemble gets smaller batches."""
     probe_queue: int = Field(4, ge=0)
     """Probes that may wait for the probe process; one more is answered 429."""
