@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -39,6 +40,13 @@ def _missing(reason: str) -> NoReturn:
 def environment() -> dict[str, str]:
     """A process's environment: this one's, with one thread for each library."""
     return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def free_port() -> int:
+    """A port that was free a moment ago, for a program that cannot be asked which one it has picked."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
 @contextmanager

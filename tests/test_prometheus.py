@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 import time
 from pathlib import Path
 
@@ -10,17 +9,10 @@ import httpx
 
 from runtime.images import encode_png
 from tests.live import HANG_S
-from tests.programs import ROOT, greeting, program, running, served
+from tests.programs import ROOT, free_port, greeting, program, running, served
 from tests.toy_bundle import ToyBundle
 
 PREDICTIONS = 3
-
-
-def free_port() -> int:
-    """A port that was free a moment ago; Prometheus cannot be asked which one it has picked."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def configuration(port: int) -> str:

@@ -1,25 +1,19 @@
 """docs/tutorial.md: its commands, in order, on a small folder of real photos, with training cut to seconds."""
 
 import shutil
-import socket
 from pathlib import Path
 
 from tests.docs_commands import blocks_of, run_blocks, substituted
-from tests.programs import ROOT, program
+from tests.programs import ROOT, free_port, program
 
 TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 PHOTOS = ROOT / "tests" / "data" / "photos"
 MOST_COMMANDS = 10
 
 
-def free_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return str(listener.getsockname()[1])
-
-
 def test_the_tutorial_runs(tmp_path: Path) -> None:
     program("curl")
-    folder, port = tmp_path / "here", free_port()
+    folder, port = tmp_path / "here", str(free_port())
     folder.mkdir()
     shutil.copytree(PHOTOS, folder / "photos")
     quick = {

@@ -1,18 +1,12 @@
-"""The commands of the README run as a reader runs them, or are listed here, and are at least commands that exist."""
+"""The commands of the README run as a reader runs them, or are listed here."""
 
 import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
-import pytest
-
-import empir
 from runtime.bundle import DEFAULT_BUNDLE, load_bundle
 from tests.docs_commands import NOT_RUN, Block, run_blocks, substituted
-from tests.programs import ROOT, program
-from tests.test_tutorial import free_port
+from tests.programs import ROOT, free_port, program
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -48,7 +42,9 @@ NOT_RUN_HERE = [
     "empir load capacity --p99 10ms http://127.0.0.1:8000",
     "empir load compare baseline=http://127.0.0.1:9001 http://127.0.0.1:8000",
 ]
-"""They install, take hours, or need a second server; what they do other tests do with toys."""
+"""They install, take hours, or need a second server; what they do other tests do with toys. That `empir` takes them is
+tests/docs/test_command_lines.py's.
+"""
 
 INSTEAD = {
     "make serve": "empir serve &",
@@ -77,7 +73,7 @@ def test_every_command_is_known() -> None:
 
 def test_they_run(tmp_path: Path) -> None:
     program("curl")
-    folder, port = tmp_path / "checkout", free_port()
+    folder, port = tmp_path / "checkout", str(free_port())
     folder.mkdir()
     for name in ("samples", "bundles"):
         (folder / name).symlink_to(ROOT / name)
@@ -86,19 +82,6 @@ def test_they_run(tmp_path: Path) -> None:
         for command, says in RUNS.items()
     ]
     run_blocks(substituted(blocks, {**INSTEAD, ":8000": f":{port}"}), folder, {"EMPIR_PORT": port})
-
-
-@pytest.mark.parametrize("command", [each for each in NOT_RUN_HERE if each.startswith("empir ")])
-def test_what_is_not_run_is_a_command_line_that_empir_takes(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    found: click.Command | None = empir.main
-    _, *arguments = shlex.split(command)
-    while isinstance(found, click.Group):
-        found = found.get_command(click.Context(found), arguments.pop(0))
-    assert found is not None
-    found.make_context(command, arguments)
 
 
 def test_what_make_is_asked_for_is_there() -> None:
