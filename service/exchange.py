@@ -121,16 +121,23 @@ class Exchange:
 
     async def respond(self, body: bytes, headers: Headers) -> None:
         """Answer 200 with a whole body; `headers` say what it is."""
-        self.status = 200
-        start = [*headers, (b"content-length", b"%d" % len(body)), *self._own_headers()]
-        if self._wire is None or not self._wire.answer(start, body):
-            await self._send({"type": "http.response.start", "status": 200, "headers": start})
-            await self._send({"type": "http.response.body", "body": body})
+        await self._answer(200, [*headers, (b"content-length", b"%d" % len(body))], body)
 
     async def refuse(self, error: Exception) -> None:
         """Answer with a problem, outside the application."""
         self.scope["state"]["code"] = code_of(error)
-        await answer_for(error, self.request_id, self.scope["path"])(self.scope, self._receive, self.send)
+        answer = answer_for(error, self.request_id, self.scope["path"])
+        if self._complete:  # under load there are many of these, and they must not cost what a prediction does
+            await self._answer(answer.status_code, answer.raw_headers, bytes(answer.body))
+        else:
+            await answer(self.scope, self._receive, self.send)
+
+    async def _answer(self, status: int, headers: Headers, body: bytes) -> None:
+        self.status = status
+        whole = [*headers, *self._own_headers()]
+        if self._wire is None or not self._wire.answer(status, whole, body):
+            await self._send({"type": "http.response.start", "status": status, "headers": whole})
+            await self._send({"type": "http.response.body", "body": body})
 
     async def _part(self) -> Message:
         message = await self.receive()

@@ -5,6 +5,7 @@ member does, so between our protocol and our edge there is this way past them.
 """
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ KNOWN = ((0, 34), (0, 54))
 """The first and the last minor version of uvicorn whose requests are kept as a `Wire` takes them to be."""
 
 CLOSE = (b"connection", b"close")
+STATUS_LINES = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n".encode() for each in HTTPStatus}
 Headers = Sequence[tuple[bytes, bytes]]
 
 
@@ -48,8 +50,8 @@ class Wire:
         cycle.flow.resume_reading()  # paused above 64 KB; then nobody would see the client leave
         return body
 
-    def answer(self, headers: Headers, body: bytes) -> bool:
-        """Answer 200 with a whole body, in one write; False, and nothing done, where that has to wait.
+    def answer(self, status: int, headers: Headers, body: bytes) -> bool:
+        """Answer with a whole body, in one write; False, and nothing done, where that has to wait.
 
         Names and values of `headers` are our own: they are written as they are.
         """
@@ -60,7 +62,7 @@ class Wire:
             cycle.keep_alive = False
         elif not cycle.keep_alive:
             headers = (*headers, CLOSE)
-        lines = [b"HTTP/1.1 200 OK\r\n"]
+        lines = [STATUS_LINES[status]]
         for name, value in (*cycle.default_headers, *headers):
             lines += (name, b": ", value, b"\r\n")
         cycle.transport.write(b"".join((*lines, b"\r\n", body)))

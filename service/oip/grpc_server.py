@@ -230,7 +230,7 @@ async def _statistics(state: State, message: Any, call: Call) -> Any:
 
 async def _infer(state: State, message: Any, call: Call) -> Any:
     model = find_model(state.catalog, message.model_name, message.model_version)
-    with state.statistics.counting(model, state.ledger) as counted:
+    with state.statistics.counting(model, state.ledger) as counted, state.scheduler.place():
         request = from_message(model, message, state.settings.max_batch)
         return to_message(await respond(state, model, request, counted, call.log, parts=call.trace.parts))
 

@@ -34,7 +34,7 @@ async def model_infer(exchange: Exchange, name: str, version: str | None) -> Non
     state: State = exchange.scope["app"].state.empir
     body = await exchange.body()
     model = find_model(state.catalog, name, version)
-    with state.statistics.counting(model, state.ledger) as counted:
+    with state.statistics.counting(model, state.ledger) as counted, state.scheduler.place():
         if (encoding := exchange.header(b"content-encoding") or "identity") != "identity":
             raise MalformedRequest(f"Content-Encoding: expected none, got {encoding[:32]!r}; send the body as it is")
         request = read_request(model, body, exchange.header(HEAD_LENGTH) or None, state.settings.max_batch)

@@ -33,18 +33,17 @@ async def respond(
     left: Callable[[], bool] = lambda: False,
     parts: list[Span] | None = None,
 ) -> InferResponse:
-    """The answer to a request that is read already.
+    """The answer to a request that is read already and has its place.
 
     `log` and `parts`, a trace's, are added to; `left` says whether the client has gone. Raises MalformedRequest,
     ImageTooLarge, QueueFull, DeadlineExceeded or NoQuorum.
     """
     mode: Mode = "full" if model.member is not None else request.mode or state.settings.mode
     log.update(model=model.name, mode=mode, images=len(request.image))
-    with state.scheduler.place():
-        start = time.perf_counter()
-        images = await _images(state, model, request.image)
-        decoded = time.perf_counter()
-        placed = await state.scheduler.predict(model.served, images, mode, left)
+    start = time.perf_counter()
+    images = await _images(state, model, request.image)
+    decoded = time.perf_counter()
+    placed = await state.scheduler.predict(model.served, images, mode, left)
     if parts is not None:
         parts += parts_of(model.served.manifest, placed, start, decoded)
     prediction = placed.judged.prediction

@@ -51,6 +51,9 @@ SENT = [
     Sent("nothing", request(b""), (b"400",)),
     Sent("no picture", request(b"no picture"), (b"415",)),
     Sent("too much", b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 10000001\r\n\r\n", (b"413",)),
+    Sent("a tensor that is none", request(b"{}", INFER), (b"400",)),
+    Sent("refused, then a picture", request(b"no picture", close=False) + request(DOT), (b"415", b"200")),
+    Sent("a head alone", b"HEAD /predict HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", (b"405",)),
     Sent("another method", b"GET /predict HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", (b"405",)),
 ]
 VARYING = re.compile(rb"date: [^\r]*|x-request-id: [0-9a-f]{32}|\"request_id\":\"[0-9a-f]{32}\"|dur=[\d.]+")
