@@ -18,6 +18,8 @@ from service.oip.tensors import Tensor
 from service.predict import parse_mode
 
 HEAD_LENGTH = b"inference-header-content-length"
+FEW_LISTS = 1000
+"""Lists and objects of a request beside those of its images."""
 _BRACKETS = b"[{]}"
 _OTHERS = bytes(set(range(256)) - set(_BRACKETS))
 
@@ -69,8 +71,10 @@ def read_request(model: Model, body: bytes, head_length: str | None, most_images
     Raises MalformedRequest or InvalidValue as `checked_request` does.
     """
     length = len(body) if head_length is None else _head_length(head_length, len(body))
+    spec = model.served.manifest.input
+    most_lists = FEW_LISTS + most_images * (1 + spec.channels * (1 + spec.height))  # of images, planes and rows
     read = _read_again if length <= SHORT_HEAD else _read_head
-    head = read(body[:length], head_length is not None)
+    head = read(body[:length], head_length is not None, most_lists)
     inputs = _filled(head.inputs, memoryview(body)[length:])
     return checked_request(model, head.id, inputs, head.outputs, head.parameters, most_images)
 
@@ -86,8 +90,8 @@ class _Head:
     outputs: Sequence[tuple[str, bool]]
 
 
-def _read_head(text: bytes, announced: bool) -> _Head:
-    document = _document(text)
+def _read_head(text: bytes, announced: bool, most_lists: int) -> _Head:
+    document = _document(text, most_lists)
     parameters = _mapping(document, "parameters")
     entries = enumerate(_entries(document, "inputs"))
     inputs = [_described(entry, f"inputs[{index}]", announced) for index, entry in entries]
@@ -110,8 +114,8 @@ def _head_length(text: str, most: int) -> int:
     return int(text)
 
 
-def _document(head: bytes) -> dict[str, Any]:
-    _refuse_depth(head)
+def _document(head: bytes, most_lists: int) -> dict[str, Any]:
+    _refuse_brackets(head, most_lists)
     try:
         document = orjson.loads(head)
     except orjson.JSONDecodeError as error:
@@ -121,9 +125,14 @@ def _document(head: bytes) -> dict[str, Any]:
     return document
 
 
-def _refuse_depth(head: bytes) -> None:
-    """Brackets within strings count too: no name or picture has a hundred of them in a row that open."""
+def _refuse_brackets(head: bytes, most_lists: int) -> None:
+    """Nesting for its own sake, and more lists than any request has: parsing those takes seconds.
+
+    Brackets within strings count too: no name or picture has a hundred of them in a row that open.
+    """
     brackets = head.translate(None, _OTHERS)
+    if len(brackets) > 2 * most_lists:
+        raise MalformedRequest(f"JSON: expected at most {most_lists:,} lists and objects, got more")
     if len(brackets) > DEEPEST_JSON:
         codes = np.frombuffer(brackets, np.uint8)
         if np.where((codes == ord("[")) | (codes == ord("{")), 1, -1).cumsum().max() > DEEPEST_JSON:

@@ -2,7 +2,7 @@
 
 import math
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -76,32 +76,37 @@ def flat_numbers(
 ) -> NDArray[np.float64]:
     """Nested or flat numbers as an array of this shape. Raises MalformedRequest, naming `where`, if they are not that.
 
-    Types are looked at one by one, and never left to NumPy, which would take "0.5" and null for numbers.
+    Types are looked at one by one, and never left to NumPy, which would take "0.5" and null for numbers; lengths go
+    first, so that millions of rows that the shape does not have are not walked through.
     """
-    flat: Values
-    found: tuple[int, ...]
     if isinstance(values, np.ndarray):
-        found, flat = values.shape, values.reshape(-1)
-    else:
-        found, flat = _flattened(values, where, len(shape))
-        if not kinds.issuperset(map(type, flat)):
-            raise MalformedRequest(f"{where}: expected {'whole ' * (float not in kinds)}numbers, got others among them")
-    if found not in (shape, (math.prod(shape),)):
-        raise MalformedRequest(f"{where}: expected {_said(shape)} numbers, nested or flat, got {_said(found)}")
+        _check_lengths(values.shape, shape, where)
+        return values.astype(np.float64).reshape(shape)
+    flat = _flattened(values, shape, where)
+    if not kinds.issuperset(map(type, flat)):
+        raise MalformedRequest(f"{where}: expected {'whole ' * (float not in kinds)}numbers, got others among them")
     return np.array(flat, dtype=np.float64).reshape(shape)
 
 
-def _flattened(values: list[Any], where: str, deepest: int) -> tuple[tuple[int, ...], list[Any]]:
-    """The shape of nested lists, and what is in them."""
+def _flattened(values: list[Any], shape: tuple[int, ...], where: str) -> list[Any]:
+    """What is in lists of this shape, nested or flat."""
     found, flat = [len(values)], values
-    while flat and isinstance(flat[0], list) and len(found) <= deepest:
+    while flat and isinstance(flat[0], list) and len(found) <= len(shape):
+        if found[-1] != shape[len(found) - 1]:
+            raise MalformedRequest(f"{where}: expected {_said(shape)} numbers, nested or flat, got {_said(found)} rows")
         lengths = {len(row) if isinstance(row, list) else -1 for row in flat}
         if len(lengths) != 1:
             raise MalformedRequest(f"{where}: expected rows of one length, got a ragged list")
         found.append(lengths.pop())
         flat = list(chain.from_iterable(flat))
-    return tuple(found), flat
+    _check_lengths(tuple(found), shape, where)
+    return flat
 
 
-def _said(shape: tuple[int, ...]) -> str:
+def _check_lengths(found: tuple[int, ...], shape: tuple[int, ...], where: str) -> None:
+    if found not in (shape, (math.prod(shape),)):
+        raise MalformedRequest(f"{where}: expected {_said(shape)} numbers, nested or flat, got {_said(found)}")
+
+
+def _said(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))

@@ -53,6 +53,8 @@ BAD = [
         r"inputs\[0\].data: expected 2 x 1 x 2 x 3 numbers, nested or flat, got 11",
         {"data": [0] * 11},
     ),
+    Bad("more rows than the shape has", r"expected 2 x 1 x 2 x 3 numbers.* got 3 rows", {"data": [[0]] * 3}),
+    Bad("more rows than there can be", r"JSON: expected at most [\d,]+ lists and objects", {"data": [[0]] * 9999}),
     Bad("rows of two lengths", r"inputs\[0\].data: expected rows of one length", {"data": [[0] * 6, [0] * 5]}),
     Bad("rows and numbers", r"inputs\[0\].data: expected rows of one length", {"data": [[0] * 6, 0]}),
     Bad("another nesting", r"inputs\[0\].data: expected 2 x 1 x 2 x 3 numbers.* got 2 x 6", {"data": [[0] * 6] * 2}),
@@ -194,7 +196,7 @@ def test_a_length_that_is_none_is_refused(length: str) -> None:
         (b"{", "JSON: expected an inference request"),
         (b'{"id": NaN}', "JSON: expected an inference request"),
         (b'{"a":' * 101 + b"1" + b"}" * 101, "JSON: expected at most 100 levels"),
-        (b"[" * 100_000, "JSON: expected at most 100 levels"),
+        (b"[" * 100_000, r"JSON: expected at most [\d,]+ lists and objects"),
     ],
 )
 def test_what_is_no_request_is_refused(body: bytes, says: str) -> None:
