@@ -11,7 +11,8 @@ from urllib.parse import parse_qsl
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive, Scope, Send
 
-from service.errors import BodyTooLarge, BodyTooSlow, MalformedRequest, answer_for, code_of
+from service.body_budget import BodyBudget
+from service.errors import BodyTooLarge, BodyTooSlow, MalformedRequest, QueueFull, answer_for, code_of
 from service.settings import Settings
 from service.trace import Span
 from service.wire import CLOSE, WIRE, Headers, Wire
@@ -22,8 +23,9 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 class Exchange:
     """One request and its answer on their way through the edge."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, settings: Settings) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, settings: Settings, budget: BodyBudget) -> None:
         self.scope, self._receive, self._send, self._settings = scope, receive, send, settings
+        self._budget, self._held = budget, 0
         self._headers = dict(reversed(scope["headers"]))  # of each name the first
         self._wire: Wire | None = scope.get("extensions", {}).get(WIRE)
         self._received, self._complete = 0, False
@@ -82,7 +84,7 @@ class Exchange:
             raise self._too_large()
 
     async def body(self) -> bytes:
-        """The whole body. Raises BodyTooLarge, BodyTooSlow, or ClientDisconnect."""
+        """The whole body. Raises BodyTooLarge, BodyTooSlow, QueueFull, or ClientDisconnect."""
         if self._wire is not None and self._received == 0 and (whole := self._wire.whole_body()) is not None:
             self._take(len(whole), complete=True)
             return whole
@@ -96,7 +98,7 @@ class Exchange:
                 yield part
 
     async def receive(self) -> Message:
-        """The next part of the body. Raises BodyTooLarge or BodyTooSlow; the connection is then closed."""
+        """The next part of the body. Raises BodyTooLarge, BodyTooSlow or QueueFull; the connection is then closed."""
         loop = asyncio.get_running_loop()
         if self.status or self._complete:  # only the client's leaving is still of interest
             return await self._receive()
@@ -150,6 +152,17 @@ class Exchange:
         if self._received > self._settings.max_body_bytes:
             self._close = True
             raise self._too_large()
+        try:
+            self._budget.take(size)
+        except QueueFull:
+            self._close = not complete
+            raise
+        self._held += size
+
+    def end(self) -> None:
+        """Once all is done: the body is held no longer."""
+        self._budget.give_back(self._held)
+        self._held = 0
 
     def _own_headers(self) -> Headers:
         own = [(b"x-request-id", self.request_id.encode())]

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.body_budget import BodyBudget
 from service.errors import CLIENT_LEFT, REFUSALS, CallerLeft
 from service.exchange import Exchange
 from service.ledger import Ledger
@@ -47,6 +48,7 @@ class Edge:
     ) -> None:
         self._app, self._settings, self._metrics, self._log = app, settings, metrics, log
         self._hot, self._tracer, self._ledger = hot, tracer, ledger or Ledger(1)
+        self.bodies = BodyBudget(settings.max_bodies_bytes)
         self._durations: dict[tuple[str, str, int], Histogram] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,7 +56,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         start = time.perf_counter()
-        exchange = Exchange(scope, receive, send, self._settings)
+        exchange = Exchange(scope, receive, send, self._settings, self.bodies)
         trace = RequestTrace(self._tracer, exchange.header(b"traceparent"), start, exchange.log)
         exchange.traceparent, exchange.parts = trace.traceparent, trace.parts
         try:
@@ -78,6 +80,7 @@ class Edge:
                 self._ledger.flush()
                 self._log.error("failed", request_id=exchange.request_id, exc_info=error)
         finally:
+            exchange.end()
             self._ledger.note(partial(self._record, exchange, start, time.perf_counter(), trace))
 
     def _record(self, exchange: Exchange, start: float, end: float, trace: RequestTrace) -> None:

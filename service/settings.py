@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     """Most images in one request of the Open Inference Protocol; more are answered 400."""
     max_body_bytes: int = Field(10_000_000, ge=1)
     """Largest request body; a larger one is answered 413."""
+    max_bodies_bytes: int = Field(200_000_000, ge=1)
+    """Most bytes of request bodies under way, all together and by worker; what would be more is answered 429."""
     max_pixels: int = Field(25_000_000, ge=1)
     """Largest picture, width x height; a larger one is answered 413."""
     header_timeout_s: float = Field(10, gt=0)

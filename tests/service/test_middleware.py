@@ -15,7 +15,7 @@ from service.logs import make_logger
 from service.metrics import Metrics
 from service.middleware import METHODS, Edge
 from service.settings import Settings
-from tests.live import Live, Start
+from tests.live import Live, Start, problem_of, until_closed
 from tests.toy_catalog import DOT, YES, full, low, toy_catalog
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\n"
@@ -76,6 +76,24 @@ def test_a_body_that_does_not_come_is_408(start: Start) -> None:
     assert b'"code":"body_too_slow","detail":"body: expected all of it within 0.05 s, got 7 bytes"' in answer
     assert server.predict(DOT).status_code == 200
     assert server.metric("empir_requests_rejected_total", reason="body_too_slow") == 1
+
+
+def test_bodies_together_hold_no_more_than_they_may(start: Start) -> None:
+    server = start(toy_catalog(low(YES), full(YES)), max_bodies_bytes=1000)
+    bodies, large = server.app.state.edge.bodies, DOT + bytes(200)
+    with server.connect() as slow:
+        slow.sendall(HEAD + b"Content-Length: 2000\r\n\r\n" + bytes(1000 - len(DOT)))
+        while bodies.held < 1000 - len(DOT):
+            server.settle()
+        assert server.predict(DOT).status_code == 200
+        refused = server.predict(large)
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        assert problem_of(refused)["detail"].startswith(f"requests under way hold {1000 - len(DOT)} bytes of bodies")
+        slow.sendall(bytes(len(DOT) + 1))
+        assert until_closed(slow).startswith(b"HTTP/1.1 429 ")  # what has come of it is let go
+    assert server.predict(large).status_code == 200
+    server.settle()
+    assert bodies.held == 0
 
 
 @pytest.mark.parametrize("given", ["a", "A-b_c.d", "9" * 64, "urn:uuid:6e8b"])
