@@ -25,6 +25,9 @@ class Report:
     """How many requests ended with each HTTP status, or without one: refused, reset, garbled, timeout, unsent."""
     latency: Latency
     """Of predictions."""
+    p99_of_all_ms: float | None
+    """What an objective is held against: p99 over all predictions, one not answered 200 being infinitely late. None
+    where that makes p99 infinite."""
     probes: Latency
     late_p50_ms: float
     """Median wait for a free connection before a request was sent, part of its latency."""
@@ -34,6 +37,10 @@ class Report:
     def failed(self) -> float:
         """Share of the requests that were not answered 200."""
         return 1 - self.outcomes.get("200", 0) / max(1, self.requests)
+
+    def holds(self, p99_ms: float) -> bool:
+        """Whether p99 is within an objective; a request that was refused, failed or timed out is not."""
+        return self.p99_of_all_ms is not None and self.p99_of_all_ms <= p99_ms
 
     @property
     def queued(self) -> bool:
@@ -51,6 +58,7 @@ def summarize(
         raise ValueError("no request was sent")
     end = min(seconds, float(recording.done.max()))  # Ctrl-C ends a run early
     good = measured.of(measured.good)
+    asked = measured.of(measured.kind == PREDICTION)
     return Report(
         seconds=round(end - warmup, 3),
         requests=len(measured),
@@ -58,10 +66,15 @@ def summarize(
         answered_rate=float(done.sum()) / max(end - warmup, 1e-9),
         outcomes=measured.outcomes(),
         latency=Latency.of(good.seconds[good.kind == PREDICTION]),
+        p99_of_all_ms=_finite(Latency.of(np.where(asked.good, asked.seconds, np.inf)).p99_ms),
         probes=Latency.of(good.seconds[good.kind == PROBE]),
         late_p50_ms=round(1000 * float(np.median(measured.late)), 3),
         pressure=pressure,
     )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and np.isfinite(value) else None
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ def _step(
     require_answers(report, target, work)
     latency, due = report.latency, report.requests / max(report.seconds, 1e-9)
     kept_up = report.answered_rate >= LEAST_SHARE * due * (1 - report.failed)
-    held = latency.p99_ms is not None and latency.p99_ms <= p99 and report.failed <= errors and kept_up
+    held = report.holds(p99) and report.failed <= errors and kept_up
     return Step(rate, report.answered_rate, latency.p50_ms, latency.p99_ms, report.failed, held, pressure)
 
 

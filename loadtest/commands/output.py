@@ -64,6 +64,9 @@ def summary(report: Report) -> Table:
             "p50, p90, p99, p99.9, max": percentiles(report.latency),
         }
     )
+    if report.failed:
+        words = "were not answered 200: not in these percentiles, and infinitely late where p99 has an objective"
+        table.add_row("[yellow]failed[/]", f"{report.failed:.1%} {words}")
     if report.probes.n:
         table.add_row("of probes", percentiles(report.probes))
     table.add_row("load generator", pressure_text(report.pressure))

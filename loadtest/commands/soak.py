@@ -3,18 +3,19 @@
 import click
 from rich.table import Table
 
+from loadtest.commands import objectives
 from loadtest.commands.options import (
     POSITIVE,
     SHARE,
     Common,
-    Missed,
     common_options,
+    milliseconds_of,
     provenance,
     read_target,
     require_listener,
 )
 from loadtest.commands.output import deliver, grid, outcomes, plain, pressure_text
-from loadtest.commands.run import measured, require_answers
+from loadtest.commands.run import P99_HELP, measured, require_answers
 from loadtest.exchange import resident_bytes
 from loadtest.latency import milliseconds
 from loadtest.page.sections import soak_page
@@ -29,17 +30,24 @@ from loadtest.view import watched
 @click.option("--rate", type=POSITIVE, default=100, show_default=True, help="Requests a second.")
 @click.option("--duration", type=POSITIVE, default=600, show_default=True, help="Seconds that are measured.")
 @click.option("--interval", type=POSITIVE, default=10, show_default=True, help="Seconds a row.")
-@click.option(
-    "--errors", type=SHARE, help="Objective for the share that is not answered 200; missing it is exit code 4."
-)
+@click.option("--p99", "p99_objective", callback=milliseconds_of, help=P99_HELP)
+@click.option("--errors", type=SHARE, help="Objective for the share that is not answered 200; likewise.")
 @common_options()
-def soak(url: str, rate: float, duration: float, interval: float, errors: float | None, common: Common) -> None:
+def soak(
+    url: str,
+    rate: float,
+    duration: float,
+    interval: float,
+    p99_objective: float | None,
+    errors: float | None,
+    common: Common,
+) -> None:
     """Hold a rate for long, and report each interval, drift of latency and growth of the server's memory.
 
     \b
     Examples:
       empir load soak --rate 300 --duration 3600 --html soak.html
-      empir load soak --rate 50 --duration 120 --probes 0.01 --errors 0
+      empir load soak --rate 50 --duration 120 --probes 0.01 --p99 20ms --errors 0
     """
     target = read_target(url, common)
     work, told, seconds = common.work(target), provenance(), duration + common.warmup
@@ -61,8 +69,7 @@ def soak(url: str, rate: float, duration: float, interval: float, errors: float 
     title = f"Soak of {target.name}"
     page = soak_page(title, about, result, kept, *facts)
     deliver(common, plain(result, subject), _table(result), title, page, about)
-    if errors is not None and report.failed > errors:
-        raise Missed(f"errors: the objective is {errors:.2%}, measured {report.failed:.2%}")
+    objectives.require(report, p99_objective, errors)
 
 
 def _table(soaked: Soak) -> Table:

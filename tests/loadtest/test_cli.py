@@ -138,6 +138,26 @@ def test_a_missed_objective_has_an_exit_code(objective: tuple[str, str], message
     assert result.exit_code == 4 and message in result.stderr and "503" in result.stdout
 
 
+def mostly_refused(index: int, request: Seen) -> Reply:
+    return answer(429) if index % 10 else ordinary(index, request)
+
+
+@pytest.mark.parametrize("command", ["run", "soak"])
+def test_refusing_most_requests_quickly_holds_no_latency(command: str) -> None:
+    with toy(mostly_refused) as server:
+        result = load(command, server.url, *RUN, "--p99", "20s")
+    assert result.exit_code == 4 and "counts as infinitely late" in result.stderr, result.output
+    assert command == "soak" or "not in these percentiles" in " ".join(result.stdout.split())
+
+
+def test_a_capacity_is_no_rate_of_refusals() -> None:
+    """However many errors are allowed."""
+    short = ("--step", "0.2", "--warmup", "0", "--start", "100", "--p99", "20s", "--errors", "1")
+    with toy(mostly_refused) as server:
+        result = load("capacity", server.url, *short)
+    assert result.exit_code == 4 and "no rate held" in result.stderr, result.output
+
+
 def test_a_server_that_refuses_everything_is_quoted() -> None:
     with toy(lambda *_: answer(422, b'{"detail": "mode: expected full"}')) as server:
         result = load("run", server.url, *RUN)

@@ -46,6 +46,27 @@ def test_percentiles_are_of_good_predictions_and_rates_of_the_whole_run() -> Non
     assert not report.queued
 
 
+def answered_of_100(good: int, bad: str) -> Recording:
+    """The good ones after 1 to `good` ms, the others at once."""
+    rows = [(i / 100, (i + 1) / 1000, 0.0, "200", PREDICTION) for i in range(good)]
+    return recording(*rows, *[(i / 100, 0.0001, 0.0, bad, PREDICTION) for i in range(good, 100)])
+
+
+@pytest.mark.parametrize("bad", ["429", "timeout", "refused", "unsent"])
+def test_for_an_objective_what_was_not_answered_is_infinitely_late(bad: str) -> None:
+    one, two, most = (summarize(answered_of_100(good, bad), IDLE, 100, seconds=2) for good in (99, 98, 10))
+    assert (one.p99_of_all_ms, two.p99_of_all_ms, most.p99_of_all_ms) == (99, None, None)
+    assert one.holds(99) and not one.holds(98.9)
+    assert not two.holds(1e9) and not most.holds(1e9)
+    assert most.latency.p99_ms == 10, "the percentiles that are printed stay those of answers"
+
+
+def test_a_probe_that_fails_is_no_late_prediction() -> None:
+    rows = [(0.1, 0.001, 0.0, "200", PREDICTION), (0.2, 0.001, 0.0, "504", PROBE)]
+    report = summarize(recording(*rows), IDLE, 2, seconds=1)
+    assert report.holds(1) and report.failed == 0.5
+
+
 def test_the_warm_up_is_not_counted() -> None:
     early = [(0.1 * i, 5.0, 5.0, "500", PREDICTION) for i in range(10)]
     late = [(1 + 0.1 * i, 0.01, 0.0, "200", PREDICTION) for i in range(10)]
