@@ -79,12 +79,14 @@ def _finite(value: float | None) -> float | None:
 
 @dataclass(frozen=True)
 class Interval:
-    """A stretch of a run: what was due in it."""
+    """A stretch of a run: what was due in it, and how many answers came in it, which in a stall are others."""
 
     start: float
     requests: int
     answered_rate: float
+    """By when answers came."""
     outcomes: dict[str, int]
+    """Of the requests that were due in it, as is the latency."""
     latency: Latency
 
 
@@ -95,6 +97,7 @@ def intervals(recording: Recording, length: float, until: float, start: float = 
         begin, end = start + index * length, min(until, start + (index + 1) * length)
         part = recording.of((recording.due >= begin) & (recording.due < end))
         good = part.of(part.good & (part.kind == PREDICTION))
-        rate = float(part.good.sum()) / max(end - begin, 1e-9)
+        answered = recording.good & (recording.done >= begin) & (recording.done < end)
+        rate = float(answered.sum()) / max(end - begin, 1e-9)
         found.append(Interval(begin, len(part), rate, part.outcomes(), Latency.of(good.seconds)))
     return found

@@ -21,8 +21,10 @@ class Soak:
     """By which share of its median p50 changed over the run, by the median slope between intervals."""
     drift_p99: float | None
     memory_start_bytes: int | None
-    """Resident memory as the server's /metrics say; None where they do not."""
+    """Resident memory after the warm-up, as the server's /metrics say; None where they do not."""
     memory_end_bytes: int | None
+    memory_bytes: list[int | None]
+    """At the beginning of each interval; the first is that after the warm-up."""
 
 
 def drift(values: Sequence[float | None]) -> float | None:

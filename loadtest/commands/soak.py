@@ -1,5 +1,8 @@
 """`empir load soak`: a long run, and whether anything drifts."""
 
+import dataclasses
+import itertools
+
 import click
 from rich.table import Table
 
@@ -18,7 +21,8 @@ from loadtest.commands.output import deliver, grid, outcomes, plain, pressure_te
 from loadtest.commands.run import P99_HELP, measured, require_answers
 from loadtest.exchange import resident_bytes
 from loadtest.latency import milliseconds
-from loadtest.page.sections import soak_page
+from loadtest.memory import MemoryLog
+from loadtest.page.sections import megabytes, soak_page
 from loadtest.report import intervals
 from loadtest.soak import Soak, drift
 from loadtest.subject import named, read_subject
@@ -54,9 +58,14 @@ def soak(
     require_listener(target)
     subject = read_subject(target, common.bundle)
     about = named({"measured": subject})
-    before = resident_bytes(target.base)
-    with watched(f"{target.name}, {rate:g} requests a second", seconds) as watch:
-        recording, pressure = common.sent(target, common.plan(work, rate, seconds, partial=True), watch)
+    times = (common.warmup + index * interval for index in itertools.count())
+    with (
+        watched(f"{target.name}, {rate:g} requests a second", seconds) as watch,
+        MemoryLog(times, lambda: resident_bytes(target.base)) as memory,
+    ):
+        plan = common.plan(work, rate, seconds, partial=True)
+        plan = dataclasses.replace(plan, requests=memory.begun_by(plan.requests))
+        recording, pressure = common.sent(target, plan, watch)
     report = measured(recording, pressure, rate, seconds, common.warmup)
     require_answers(report, target, work)
     common.believe(pressure)
@@ -64,7 +73,8 @@ def soak(
     kept = recording.of(recording.due >= common.warmup)
     rows = intervals(recording, interval, until, common.warmup)
     p50, p99 = drift([row.latency.p50_ms for row in rows]), drift([row.latency.p99_ms for row in rows])
-    result = Soak(report, rows, p50, p99, before, resident_bytes(target.base))
+    told_at = [*memory.bytes, *[None] * len(rows)][: len(rows)]
+    result = Soak(report, rows, p50, p99, told_at[0], resident_bytes(target.base), told_at)
     facts = (common.setting([target], common.loop(rate)), told)
     title = f"Soak of {target.name}"
     page = soak_page(title, about, result, kept, *facts)
@@ -73,10 +83,12 @@ def soak(
 
 
 def _table(soaked: Soak) -> Table:
-    table = grid("from", "answered", "p50", "p99", "max", "outcomes", long=("outcomes",))
-    for row in soaked.intervals:
+    table = grid("from", "answered", "p50", "p99", "max", "memory", "outcomes", long=("outcomes",))
+    for row, memory in zip(soaked.intervals, soaked.memory_bytes, strict=True):
         times = (milliseconds(each) for each in (row.latency.p50_ms, row.latency.p99_ms, row.latency.max_ms))
-        table.add_row(f"{row.start:g} s", f"{row.answered_rate:,.0f}/s", *times, outcomes(row.outcomes))
+        table.add_row(
+            f"{row.start:g} s", f"{row.answered_rate:,.0f}/s", *times, megabytes(memory), outcomes(row.outcomes)
+        )
     words = [f"Drift over the run: {drift_text(soaked)}. Memory: {memory_text(soaked)}."]
     words.append(f"Load generator: {pressure_text(soaked.report.pressure)}.")
     table.caption, table.caption_justify = " ".join(words), "left"
@@ -92,7 +104,7 @@ def drift_text(soaked: Soak) -> str:
 
 
 def memory_text(soaked: Soak) -> str:
-    """`120 to 124 MB`."""
+    """`120 MB after the warm-up, 124 MB at the end`."""
     if soaked.memory_start_bytes is None or soaked.memory_end_bytes is None:
         return "not told by the server's /metrics"
-    return f"{soaked.memory_start_bytes / 1e6:.0f} to {soaked.memory_end_bytes / 1e6:.0f} MB"
+    return f"{megabytes(soaked.memory_start_bytes)} after the warm-up, {megabytes(soaked.memory_end_bytes)} at the end"

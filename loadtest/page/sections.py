@@ -53,13 +53,19 @@ def soak_page(
         f"p99, drift {_share(soaked.drift_p99)}": milliseconds(report.latency.p99_ms),
     }
     if soaked.memory_start_bytes is not None and soaked.memory_end_bytes is not None:
-        name = f"memory of the server, {_megabytes(soaked.memory_start_bytes)} at the start"
-        reading[name] = _megabytes(soaked.memory_end_bytes)
+        name = f"memory of the server, {megabytes(soaked.memory_start_bytes)} after the warm-up"
+        reading[name] = megabytes(soaked.memory_end_bytes)
     rows = [
-        [f"{row.start:g} s", f"{row.answered_rate:,.0f}/s", *_percentiles(row.latency), _counts(row.outcomes)]
-        for row in soaked.intervals
+        [
+            f"{row.start:g} s",
+            f"{row.answered_rate:,.0f}/s",
+            *_percentiles(row.latency),
+            megabytes(memory),
+            _counts(row.outcomes),
+        ]
+        for row, memory in zip(soaked.intervals, soaked.memory_bytes, strict=True)
     ]
-    heads = ("from", "answered", *PERCENTILES, "outcomes")
+    heads = ("from", "answered", *PERCENTILES, "memory", "outcomes")
     return [
         *_head(title, about, reading, report.pressure),
         element("div", _over_time(soaked.intervals), _histogram(recording, report.latency), class_="pair"),
@@ -155,7 +161,7 @@ def _over_time(stretches: Sequence[Interval]) -> Element:
         for name, field in named.items()
     }
     title = "Latency over time"
-    return section(title, key(list(series)), lines(title, series, "seconds from the start"))
+    return section(title, key(list(series)), lines(title, series, "when requests were due, in seconds from the start"))
 
 
 def _histogram(recording: Recording, latency: Latency) -> Element:
@@ -220,5 +226,6 @@ def _share(value: float | None) -> str:
     return "not known" if value is None else f"{value:+.1%}"
 
 
-def _megabytes(value: int) -> str:
-    return f"{value / 1e6:.0f} MB"
+def megabytes(value: int | None) -> str:
+    """`120 MB`, of bytes."""
+    return "not told" if value is None else f"{value / 1e6:.0f} MB"

@@ -221,17 +221,26 @@ def test_a_server_that_holds_nothing_has_no_capacity() -> None:
     assert result.exit_code == 4 and "no rate held" in result.stderr
 
 
+def growing(index: int, request: Seen) -> Reply:
+    """Its memory is as many megabytes as it was sent requests."""
+    return answer(body=b"process_resident_memory_bytes %de6\n" % index) if request.path == "/metrics" else answer()
+
+
 def test_soak_tells_each_interval_and_the_memory(tmp_path: Path) -> None:
     path = tmp_path / "soak.html"
-    short = ("--rate", "100", "--duration", "0.6", "--interval", "0.2", "--warmup", "0")
-    with toy(ordinary) as server:
+    short = ("--rate", "200", "--duration", "0.6", "--interval", "0.2", "--warmup", "0.4")
+    with toy(growing) as server:
         result = load("soak", server.url, *short, "--json", "--html", str(path))
         table = load("soak", server.url, *short)
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
-    assert len(found["intervals"]) == 3 and found["memory_end_bytes"] == 125_000_000
+    assert len(found["intervals"]) == 3 == len(found["memory_bytes"])
+    told = [*found["memory_bytes"], found["memory_end_bytes"]]
+    assert found["memory_start_bytes"] == told[0] > 3e6, "some requests were answered before: the warm-up"
+    assert None not in told and told == sorted(set(told)), "read while it grows"
     assert sum(each["requests"] for each in found["intervals"]) == found["report"]["requests"]
-    assert "125 MB" in read_page(path).words and "125 to 125 MB" in " ".join(table.output.split())
+    words = " ".join(table.output.split())
+    assert f"{told[1] / 1e6:.0f} MB" in read_page(path).words and "MB after the warm-up" in words
 
 
 def test_compare_pairs_the_servers(tmp_path: Path) -> None:

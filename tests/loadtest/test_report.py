@@ -100,6 +100,15 @@ def test_intervals_share_the_requests_out_by_when_they_were_due() -> None:
     assert [each.answered_rate for each in found] == [5, 5, 5]
 
 
+def test_in_a_stall_nothing_is_answered_and_what_was_due_in_it_is_late() -> None:
+    """Ten requests a second; those of the second second are all answered at the beginning of the third."""
+    rows = [(i / 10, 2.05 - i / 10 if 10 <= i < 20 else 0.01, 0.0, "200", PREDICTION) for i in range(30)]
+    found = intervals(recording(*rows), 1.0, 3.0)
+    assert [each.answered_rate for each in found] == [10, 0, 20]
+    assert [each.requests for each in found] == [10, 10, 10]
+    assert [each.latency.max_ms for each in found] == pytest.approx([10, 1050, 10])
+
+
 @pytest.mark.parametrize(
     ("pressure", "reason"),
     [
