@@ -5,7 +5,6 @@ import itertools
 import struct
 import traceback
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -55,10 +54,14 @@ class Link:
         finally:
             self._asked.pop(number, None)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the other side is there, as far as is known."""
+        return not self._closed
+
     async def closed(self) -> None:
         """Return once the other side is gone, or the link is closed."""
-        with suppress(asyncio.CancelledError):
-            await asyncio.shield(self._task)
+        await asyncio.wait({self._task})
 
     def close(self) -> None:
         """End it; what is still asked fails."""

@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,17 +15,21 @@ import click
 
 from runtime.errors import EmpirError
 from service.catalog import Catalog, Served
-from service.errors import BundleRefused
+from service.errors import BundleRefused, Unavailable
 from service.ledger import Ledger
 from service.link import Link
 from service.metrics import Metrics
 from service.oip.statistics import Statistics
 from service.repository import Repository
 from service.settings import Settings
+from service.unbroken import unbroken
 
 if TYPE_CHECKING:
     from robustness.probe_report import ProbeReport
     from service.probe_process import Job
+
+REPORT_S = 0.1
+"""How often a worker tells its parent what it has done, if there is anything new."""
 
 Generations = dict[str, tuple[str, int]]
 """Version and generation, by name, of every bundle that is served."""
@@ -60,6 +64,13 @@ class SharedRepository(Repository):
 
     async def load(self, name: str) -> Served:
         """As a repository's, once every worker serves it. Raises what the first worker that refuses does."""
+        return await unbroken(self._load(name))
+
+    async def unload(self, name: str) -> None:
+        """As a repository's, once no worker serves it any more."""
+        await unbroken(self._unload(name))
+
+    async def _load(self, name: str) -> Served:
         try:
             await self._link.ask("load", name)
         except BundleRefused:
@@ -68,8 +79,7 @@ class SharedRepository(Repository):
         self._metrics.bundle_reloads.labels("loaded").inc()
         return self._catalog.get(name)
 
-    async def unload(self, name: str) -> None:
-        """As a repository's, once no worker serves it any more."""
+    async def _unload(self, name: str) -> None:
         self.check_unload(name)
         await self._link.ask("unload", name)
         self._metrics.bundle_reloads.labels("unloaded").inc()
@@ -119,11 +129,24 @@ class Worker:
         return None
 
     async def total_statistics(self) -> Statistics:
-        """What all workers have done."""
-        total = Statistics()
-        for statistics in await self.link.ask("statistics"):
-            total.add(statistics)
+        """What all workers have done, those that have ended too."""
+        total: Statistics = await self.link.ask("statistics")
         return total
+
+    async def report(self) -> None:
+        """Hand over to the parent what has been done, again and again: of a worker that is killed, the rest is lost."""
+        told = 0
+        with suppress(Unavailable):
+            while True:
+                if told != (told := self.statistics.events):
+                    await self.link.ask("tally", self.statistics)
+                await asyncio.sleep(REPORT_S)
+
+    async def leave(self) -> None:
+        """Hand over the last that has been done, and end the link."""
+        with suppress(Unavailable):
+            await self.link.ask("tally", self.statistics)
+        self.link.close()
 
 
 @asynccontextmanager
@@ -138,12 +161,13 @@ async def joined(
     link = await Link.connect(path, answer)
     worker = Worker(link, SharedRepository(settings, catalog, metrics, link), Statistics(), ledger)
     worker.repository.adopt(await link.ask("hello", os.getpid(), worker.repository.generations))
-    orphaned = asyncio.create_task(_end_with(link))
+    tasks = [asyncio.create_task(_end_with(link)), asyncio.create_task(worker.report())]
     try:
         yield worker
     finally:
-        orphaned.cancel()
-        link.close()
+        for task in tasks:
+            task.cancel()
+        await worker.leave()
 
 
 async def _end_with(link: Link) -> None:

@@ -19,15 +19,14 @@ import structlog
 from prometheus_client import multiprocess
 
 from runtime.errors import EmpirError
-from service.errors import Conflict, Unavailable
+from service.crew import Crew
 from service.exposition import FOLDER_VARIABLE
-from service.link import Link
 from service.logs import make_logger
 from service.oip.grpc_lifespan import require_grpc
 from service.probe_process import ProbeProcess
 from service.server import DRAIN_S, greeting, listen, require_grpc_port
 from service.settings import Settings
-from service.worker import Generations, work
+from service.worker import work
 
 LONGEST_PAUSE_S = 30.0
 """Between the starts of a worker that keeps dying."""
@@ -60,7 +59,7 @@ def _folder() -> Iterator[Path]:
 
 
 class Parent:
-    """The parent: owner of the port, of the one probe process, and of which bundles are served in which version."""
+    """The parent: owner of the port, of the one probe process, and of the workers' processes."""
 
     def __init__(
         self, settings: Settings, listener: socket.socket, folder: Path, log: structlog.typing.FilteringBoundLogger
@@ -68,11 +67,8 @@ class Parent:
         self._settings, self._listener, self._log = settings, listener, log
         self._folder = folder
         self._probes = ProbeProcess(settings.probe_queue)
-        self._links: dict[int, Link] = {}
         self._processes: set[SpawnProcess] = set()
-        self._generations: Generations = {}
-        self._turn = asyncio.Lock()
-        self._joined = asyncio.Condition()
+        self._crew = Crew(self._probes, log, self._dismiss)
         self._ending = asyncio.Event()
         self._failed = False
 
@@ -81,7 +77,7 @@ class Parent:
         loop = asyncio.get_running_loop()
         for sent in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sent, self._ending.set)
-        server = await asyncio.start_unix_server(self._accept, self._socket)
+        server = await asyncio.start_unix_server(self._crew.accept, self._socket)
         keepers = [asyncio.create_task(self._keep())]  # the first alone: what is wrong with a bundle is said once
         await self._until_joined(1)
         keepers += [asyncio.create_task(self._keep()) for _ in range(self._settings.workers - 1)]
@@ -104,12 +100,7 @@ class Parent:
 
     async def _until_joined(self, count: int) -> None:
         """Return when so many workers serve, or all is ending."""
-
-        async def joined() -> None:
-            async with self._joined:
-                await self._joined.wait_for(lambda: len(self._links) >= count)
-
-        await _first_of(joined(), self._ending.wait())
+        await _first_of(self._crew.until_joined(count), self._ending.wait())
 
     async def _keep(self) -> None:
         """Keep one worker running: another follows one that dies, after a pause that grows if they keep dying."""
@@ -126,7 +117,7 @@ class Parent:
             multiprocess.mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
             if self._ending.is_set():
                 return
-            if not self._generations:  # nothing has ever worked: it has said why
+            if not self._crew.is_formed:  # nothing has ever worked: it has said why
                 self._failed = True
                 self._ending.set()
                 return
@@ -150,81 +141,11 @@ class Parent:
             process.kill()
         await asyncio.to_thread(process.join)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        pid = 0
-
-        async def answer(what: str, *arguments: Any) -> Any:
-            nonlocal pid
-            if what == "hello":
-                pid = arguments[0]
-                return await self._welcome(link, *arguments)
-            return await self._answer(what, *arguments)
-
-        link = Link(reader, writer, answer)
-        await link.closed()
-        self._links.pop(pid, None)
-
-    async def _welcome(self, link: Link, pid: int, theirs: Generations) -> Generations:
-        """A worker that has started: it serves what the others do. The first says what that is."""
-        async with self._turn:
-            if not self._generations:
-                self._generations = theirs
-            self._links[pid] = link
-        async with self._joined:
-            self._joined.notify_all()
-        newer = [n for n, (version, _) in theirs.items() if self._generations.get(n, (version, 0))[0] != version]
-        for name in newer:  # a file was changed without a word; there must be no two versions of one bundle
-            asyncio.get_running_loop().create_task(self._load_anew(name))
-        return self._generations
-
-    async def _load_anew(self, name: str) -> None:
-        try:
-            await self._load(name)
-        except EmpirError as error:
-            self._log.error("a worker serves another version", bundle=name, reason=str(error))
-
-    async def _answer(self, what: str, *arguments: Any) -> Any:
-        """What a worker asks."""
-        match what, *arguments:
-            case "probe", job:
-                return await self._probes.run(job)
-            case "load", name:
-                return await self._load(name)
-            case "unload", name:
-                return await self._unload(name)
-            case "statistics", *_:
-                return await self._ask_all("statistics")
-        raise RuntimeError(f"a worker asks for {what}, which is nothing")
-
-    async def _load(self, name: str) -> None:
-        """Every worker prepares it, and then every worker serves it; or none does, and the first reason is raised."""
-        async with self._turn:
-            prepared = await self._ask_all("prepare", name, tolerate=True)
-            errors = [each for each in prepared if isinstance(each, BaseException)]
-            if not errors and len({version for version, _ in prepared}) == 1:
-                version, generation = prepared[0][0], max(number for _, number in prepared)
-                await self._ask_all("commit", name, generation)
-                self._generations[name] = (version, generation)
-                return
-            await self._ask_all("abort", name, tolerate=True)
-            raise errors[0] if errors else Conflict(f"{name}: its files changed while they were read; load it again")
-
-    async def _unload(self, name: str) -> None:
-        async with self._turn:
-            await self._ask_all("drop", name)
-            self._generations.pop(name, None)
-
-    async def _ask_all(self, what: str, *arguments: Any, tolerate: bool = False) -> list[Any]:
-        """Every worker's answer; one that dies meanwhile is left out, as its successor begins with what is decided."""
-        links = list(self._links.values())
-        answers = await asyncio.gather(*[link.ask(what, *arguments) for link in links], return_exceptions=True)
-        there = [answer for answer in answers if not isinstance(answer, Unavailable)]
-        if not there:
-            raise Unavailable("no worker answers; try again")
-        for answer in there:
-            if isinstance(answer, BaseException) and not tolerate:
-                raise answer
-        return there
+    def _dismiss(self, pid: int) -> None:
+        """End a worker that does not serve yet: there is nothing to drain."""
+        for process in self._processes:
+            if process.pid == pid:
+                process.kill()
 
 
 async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:

@@ -85,12 +85,22 @@ class Statistics:
 
     def counting(self, model: Model, ledger: Ledger) -> "Counted":
         """Counts the request that is answered in its block, once it is; as a failure if it raises."""
-        return Counted(self._of[model.name, model.version], ledger)
+        return Counted(self.of(model.name, model.version), ledger)
+
+    def of(self, name: str, version: str) -> ModelStatistics:
+        """Those of one version of a model."""
+        return self._of[name, version]
 
     def add(self, other: "Statistics") -> None:
         """Count what another process has counted."""
         for key, statistics in other._of.items():
             self._of[key].add(statistics)
+
+    @property
+    def events(self) -> int:
+        """Grows with every request that is counted."""
+        each = self._of.values()
+        return sum(statistics.tallies[name].count for statistics in each for name in ("success", "fail"))
 
     def document(self, models: Iterable[Model]) -> dict[str, Any]:
         """The answer to a request for statistics."""

@@ -130,3 +130,15 @@ def test_an_end_fails_what_is_asked_and_what_would_be(tmp_path: Path) -> None:
                 await here.ask("hang")
 
     run(main)
+
+
+def test_whoever_waits_for_the_end_may_give_up(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with linked(tmp_path, nothing, nothing) as (here, _):
+            waiting = asyncio.ensure_future(here.closed())
+            await asyncio.sleep(0)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+
+    run(main)

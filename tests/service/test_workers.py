@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ import pytest
 from runtime.bundle import MANIFEST
 from tests.live import HANG_S
 from tests.programs import greeting, running, served
+from tests.service.oip.bodies import document
+from tests.toy_bundle import ToyBundle
 
 KEY = {"X-Admin-Key": "key"}
 TRIES = 12
@@ -39,6 +42,12 @@ class Crew:
         """The sum of the samples whose line starts so."""
         lines = self.ask("GET", "/metrics").text.splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(start))
+
+    def answered(self, model: str) -> int:
+        """How many requests for a model have been answered, of the Open Inference Protocol."""
+        (statistics,) = self.ask("GET", f"/v2/models/{model}/stats").json()["model_stats"]
+        count: int = statistics["inference_stats"]["success"]["count"]
+        return count
 
     def is_complete(self) -> bool:
         """Whether both workers answer; the one that is asked may be just dying."""
@@ -96,16 +105,41 @@ def test_workers_share_a_port_totals_bundles_and_an_end(crew: Crew, toy_copy: Pa
         assert not Path(f"/proc/{pid}").exists()
 
 
-def test_a_worker_that_dies_is_replaced_and_its_counts_stay(crew: Crew, picture: bytes) -> None:
+def test_a_worker_that_dies_is_replaced_and_its_counts_stay(crew: Crew, toy: ToyBundle, picture: bytes) -> None:
     assert crew.predict(picture).status_code == 200
     while crew.metric("empir_predictions_total{") == 0:  # counted a moment after the answer
         pass
+    for _ in range(TRIES):
+        assert crew.ask("POST", "/v2/models/toy/infer", json=document(toy.images[:1])).status_code == 200
+    while crew.answered("toy") < TRIES:
+        pass
+    predicted = crew.metric("empir_predictions_total{")
     before = crew.children
     os.kill(before[0], signal.SIGKILL)
     while crew.children == before or not crew.is_complete():
         pass
     assert [crew.predict(picture).status_code for _ in range(TRIES)] == [200] * TRIES
-    assert crew.metric("empir_predictions_total{") == TRIES + 1
+    assert crew.metric("empir_predictions_total{") == TRIES + predicted
+    assert crew.answered("toy") == TRIES
+
+
+def test_a_worker_without_a_bundle_that_another_serves_does_not_join(crew: Crew, toy_copy: Path) -> None:
+    other = shutil.copytree(toy_copy, toy_copy.with_name("other"))
+    manifest = json.loads((other / MANIFEST).read_text())
+    (other / MANIFEST).write_text(json.dumps({**manifest, "name": "other"}))
+    assert crew.ask("POST", "/v2/repository/models/other/load", headers=KEY).status_code == 200
+    away = other.rename(toy_copy.parent.with_name("away"))
+    os.kill(crew.children[0], signal.SIGKILL)
+    assert crew.process.stderr is not None
+    while "worker turned away" not in (line := crew.process.stderr.readline()):
+        pass
+    assert json.loads(line)["bundle"] == "other"
+    ready = "/v2/models/other/ready"
+    assert [crew.ask("GET", ready).status_code for _ in range(TRIES)] == [200] * TRIES
+    away.rename(other)
+    while not crew.is_complete():
+        pass
+    assert [crew.ask("GET", ready).status_code for _ in range(TRIES)] == [200] * TRIES
 
 
 def test_what_is_wrong_with_a_bundle_is_said_once(toy_copy: Path) -> None:
