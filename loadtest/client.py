@@ -187,7 +187,8 @@ class _Loop:
 
     def _ended(self, connection: Connection, outcome: str) -> None:
         now, due = time.perf_counter(), connection.due
-        self._notes.add(due - self._start, now - due, connection.sent - due, outcome, connection.kind)
+        times = (due - self._start, now - due, connection.sent - due)
+        self._notes.add(*times, outcome, connection.kind, connection.resent)
         if self._waiting:
             self._send(connection, self._waiting.popleft())
         elif self._plan.due is None and now < self._end and outcome.isdigit():

@@ -19,6 +19,7 @@ class Round:
     p50_ms: float | None
     p99_ms: float | None
     failed: float
+    resent: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Row:
     p99_ms: float | None
     failed: float
     """Largest of the rounds."""
+    resent: int
+    """Requests of all rounds that were sent once more, because the server had closed their connection."""
     rate_ratio: Ratio | None
     """None where a round answered nothing."""
     p50_ratio: Ratio | None
@@ -69,6 +72,7 @@ def compare(names: Sequence[str], rounds: Sequence[Sequence[Round]], seed: int) 
             _median([each.p50_ms for each in mine]),
             _median([each.p99_ms for each in mine]),
             max(each.failed for each in mine),
+            sum(each.resent for each in mine),
             ratio([each.answered_rate for each in mine], [each.answered_rate for each in base], seed),
             ratio([each.p50_ms for each in mine], [each.p50_ms for each in base], seed),
         )

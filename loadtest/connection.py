@@ -23,12 +23,13 @@ _view = memoryview(_buffer)
 class Connection:
     """Sends one request at a time, over a socket that it opens when it needs one. Never blocks.
 
-    A request that finds the connection closed by the server, as one may that was idle, is sent once more.
+    A request that finds the connection closed by the server, as one may that was idle, is sent once more; `resent`
+    says so of the last one.
     """
 
     __slots__ = (
         *("_address", "_again", "_done", "_error", "_heard", "_keep", "_parser", "_request", "_rest", "_selector"),
-        *("_socket", "_status", "busy", "due", "kind", "opening", "sent"),
+        *("_socket", "_status", "busy", "due", "kind", "opening", "resent", "sent"),
     )
 
     def __init__(self, address: Address, selector: BaseSelector, done: Done) -> None:
@@ -40,7 +41,7 @@ class Connection:
         self._request = b""
         self._rest = memoryview(b"")
         self._status = 0
-        self._heard = self._again = self._keep = False
+        self._heard = self._again = self._keep = self.resent = False
         self._error = 0
         self.busy = self.opening = False
         self.due = self.sent = 0.0
@@ -48,7 +49,7 @@ class Connection:
 
     def send(self, request: bytes) -> None:
         """Send a whole HTTP request; `done` is called once, later or at once."""
-        self.busy, self._heard, self._request = True, False, request
+        self.busy, self._heard, self.resent, self._request = True, False, False, request
         if self._socket is None:
             self._again = False
             self.connect()
@@ -151,7 +152,7 @@ class Connection:
         """
         self.close()
         if self.busy and self._again and not self._heard:
-            self._again = False
+            self._again, self.resent = False, True
             self.connect()
         elif self.busy:
             self._finish("reset")

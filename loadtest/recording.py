@@ -24,6 +24,8 @@ class Recording:
     outcome: NDArray[np.uint8]
     """Index into `names`."""
     kind: NDArray[np.uint8]
+    resent: NDArray[np.bool_]
+    """Which were sent once more, because the server had closed the connection that they went out on."""
     names: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -49,6 +51,7 @@ class Recording:
             late=self.late[which],
             outcome=self.outcome[which],
             kind=self.kind[which],
+            resent=self.resent[which],
         )
 
     def outcomes(self) -> dict[str, int]:
@@ -66,15 +69,17 @@ class Notes:
     late: "array[float]" = field(default_factory=lambda: array("d"))
     outcome: "array[int]" = field(default_factory=lambda: array("B"))
     kind: "array[int]" = field(default_factory=lambda: array("B"))
+    resent: "array[int]" = field(default_factory=lambda: array("B"))
     codes: dict[str, int] = field(default_factory=dict)
 
-    def add(self, due: float, seconds: float, late: float, outcome: str, kind: int) -> None:
+    def add(self, due: float, seconds: float, late: float, outcome: str, kind: int, resent: bool = False) -> None:
         """Note one request."""
         self.due.append(due)
         self.seconds.append(seconds)
         self.late.append(late)
         self.outcome.append(self.codes.setdefault(outcome, len(self.codes)))
         self.kind.append(kind)
+        self.resent.append(resent)
 
     def since(self, start: int) -> Recording:
         """A copy of what was noted from the request with this index on."""
@@ -84,5 +89,6 @@ class Notes:
             late=np.array(self.late[start:], np.float64),
             outcome=np.array(self.outcome[start:], np.uint8),
             kind=np.array(self.kind[start:], np.uint8),
+            resent=np.array(self.resent[start:], np.bool_),
             names=tuple(self.codes),
         )

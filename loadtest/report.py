@@ -29,6 +29,8 @@ class Report:
     """What an objective is held against: p99 over all predictions, one not answered 200 being infinitely late. None
     where that makes p99 infinite."""
     probes: Latency
+    resent: int
+    """How many of the requests were sent once more, because the server had closed their connection."""
     late_p50_ms: float
     """Median wait for a free connection before a request was sent, part of its latency."""
     pressure: Pressure
@@ -68,6 +70,7 @@ def summarize(
         latency=Latency.of(good.seconds[good.kind == PREDICTION]),
         p99_of_all_ms=_finite(Latency.of(np.where(asked.good, asked.seconds, np.inf)).p99_ms),
         probes=Latency.of(good.seconds[good.kind == PROBE]),
+        resent=int(measured.resent.sum()),
         late_p50_ms=round(1000 * float(np.median(measured.late)), 3),
         pressure=pressure,
     )

@@ -18,11 +18,10 @@ from loadtest.commands.options import (
     provenance,
     read_target,
 )
-from loadtest.commands.output import deliver, grid, plain, pressure_text
+from loadtest.commands.output import deliver, grid, plain, pressure_text, resent_text
 from loadtest.commands.run import measured, require_answers
 from loadtest.latency import milliseconds
 from loadtest.page.sections import capacity_page
-from loadtest.pressure import worst
 from loadtest.subject import named, read_subject
 from loadtest.target import Target
 from loadtest.view import watched
@@ -57,7 +56,8 @@ def capacity(
 ) -> None:
     """The highest rate that the server at URL holds with p99 under the objective: doubled, then halved in between.
 
-    Says so when a higher rate held where a lower one did not. Exit code 4: not even a small fraction of --start held.
+    Says so when a higher rate held where a lower one did not, and "at least" where the load generator was the limit
+    beyond. Exit codes: 3 it was the limit at the first rate, 4 not even a small fraction of --start held.
 
     \b
     Examples:
@@ -71,12 +71,13 @@ def capacity(
 
     def measure(rate: float) -> Step:
         found = _step(common, target, work, rate, step, p99, errors)
-        common.believe(found.pressure)
         words = f"answered {found.answered_rate:,.0f}/s, p99 {milliseconds(found.p99_ms)}, {found.failed:.1%} failed"
-        console.print(f"{rate:8,.0f}/s  {'holds' if found.held else 'fails'}  {words}", highlight=False)
+        console.print(f"{rate:8,.0f}/s  {found.verdict}  {words}", highlight=False)
         return found
 
     found = search(measure, start, ceiling, precision, max(start / 64, LEAST_REQUESTS / step))
+    if found.rate is None and found.ended == "generator":
+        common.believe(found.pressure)
     facts = ({"objective": f"p99 {p99:g} ms", **common.setting([target], common.pattern)}, told)
     title = f"Capacity of {target.name}"
     result = {**plain(found, subject), "p99_objective_ms": p99, "monotone": found.monotone}
@@ -98,22 +99,25 @@ def _step(
     require_answers(report, target, work)
     latency, due = report.latency, report.requests / max(report.seconds, 1e-9)
     kept_up = report.answered_rate >= LEAST_SHARE * due * (1 - report.failed)
-    held = report.holds(p99) and report.failed <= errors and kept_up
-    return Step(rate, report.answered_rate, latency.p50_ms, latency.p99_ms, report.failed, held, pressure)
+    limited = pressure.saturated is not None and not common.force
+    held = not limited and report.holds(p99) and report.failed <= errors and kept_up
+    times = (latency.p50_ms, latency.p99_ms)
+    return Step(rate, report.answered_rate, *times, report.failed, held, pressure, limited, report.resent)
 
 
 def _table(found: Capacity, p99: float) -> Table:
     table = grid("rate", "answered", "p50", "p99", "failed", "")
     for step in sorted(found.steps, key=lambda each: each.rate):
         times = (milliseconds(step.p50_ms), milliseconds(step.p99_ms))
-        word = "holds" if step.held else "fails"
-        table.add_row(f"{step.rate:,.0f}/s", f"{step.answered_rate:,.0f}/s", *times, f"{step.failed:.1%}", word)
-    rate = f"{found.rate:,.0f}/s" if found.rate is not None else "no rate"
-    words = [f"Capacity at p99 {p99:g} ms: {rate}."]
+        failed = f"{step.failed:.1%}"
+        table.add_row(f"{step.rate:,.0f}/s", f"{step.answered_rate:,.0f}/s", *times, failed, step.verdict)
+    words = [f"Capacity at p99 {p99:g} ms: {found.words}."]
     if found.ended == "ceiling":
         words.append("The ceiling held: raise --ceiling.")
     if not found.monotone:
         words.append("Not monotone: a rate held above one that did not. Take longer steps, or a quieter machine.")
-    words.append(f"Load generator: {pressure_text(worst([step.pressure for step in found.steps]))}.")
+    if resent := sum(step.resent for step in found.steps):
+        words.append(f"{resent_text(resent)}.")
+    words.append(f"Load generator: {pressure_text(found.pressure)}.")
     table.caption, table.caption_justify = " ".join(words), "left"
     return table

@@ -13,7 +13,7 @@ from loadtest.commands.options import (
     provenance,
     read_target,
 )
-from loadtest.commands.output import deliver, grid, plain, pressure_text
+from loadtest.commands.output import deliver, grid, plain, pressure_text, resent_text
 from loadtest.commands.run import measured, require_answers
 from loadtest.comparison import Round, Row, compare, schedule
 from loadtest.latency import milliseconds
@@ -84,7 +84,8 @@ def _round(
     recording, pressure = common.sent(target, common.plan(work, rate, seconds, number))
     report = measured(recording, pressure, rate, seconds, common.warmup)
     require_answers(report, target, work)
-    return Round(report.answered_rate, report.latency.p50_ms, report.latency.p99_ms, report.failed), pressure
+    latency = report.latency
+    return Round(report.answered_rate, latency.p50_ms, latency.p99_ms, report.failed, report.resent), pressure
 
 
 def _table(rows: list[Row], overall: Pressure) -> Table:
@@ -95,5 +96,6 @@ def _table(rows: list[Row], overall: Pressure) -> Table:
         ratios = (str(row.rate_ratio or "none"), str(row.p50_ratio or "none"))
         table.add_row(row.name, f"{row.answered_rate:,.0f}/s", *times, f"{row.failed:.1%}", *ratios)
     words = f"Medians over the rounds; ratios over {rows[0].name}, with 95% intervals."
+    words += "".join(f" {row.name}: {resent_text(row.resent)}." for row in rows if row.resent)
     table.caption, table.caption_justify = f"{words} Load generator: {pressure_text(overall)}.", "left"
     return table

@@ -69,6 +69,8 @@ def summary(report: Report) -> Table:
         table.add_row("[yellow]failed[/]", f"{report.failed:.1%} {words}")
     if report.probes.n:
         table.add_row("of probes", percentiles(report.probes))
+    if report.resent:
+        table.add_row("[yellow]sent again[/]", resent_text(report.resent))
     table.add_row("load generator", pressure_text(report.pressure))
     if report.queued:
         table.add_row("[yellow]queued[/]", "requests waited for a connection: lower --rate, or raise --connections")
@@ -97,6 +99,11 @@ def grid(*heads: str, long: Collection[str] = ()) -> Table:
 def outcomes(counts: Mapping[str, int]) -> str:
     """`200: 1,234, 429: 5`."""
     return ", ".join(f"{name}: {count:,}" for name, count in counts.items()) or "none"
+
+
+def resent_text(count: int) -> str:
+    """What was done about connections that the server had closed."""
+    return f"{count:,} requests were sent once more, because the server had closed their connection"
 
 
 def pressure_text(pressure: Pressure) -> str:

@@ -17,7 +17,7 @@ from loadtest.commands.options import (
     read_target,
     require_listener,
 )
-from loadtest.commands.output import deliver, grid, outcomes, plain, pressure_text
+from loadtest.commands.output import deliver, grid, outcomes, plain, pressure_text, resent_text
 from loadtest.commands.run import P99_HELP, measured, require_answers
 from loadtest.exchange import resident_bytes
 from loadtest.latency import milliseconds
@@ -90,6 +90,8 @@ def _table(soaked: Soak) -> Table:
             f"{row.start:g} s", f"{row.answered_rate:,.0f}/s", *times, megabytes(memory), outcomes(row.outcomes)
         )
     words = [f"Drift over the run: {drift_text(soaked)}. Memory: {memory_text(soaked)}."]
+    if soaked.report.resent:
+        words.append(f"{resent_text(soaked.report.resent)}.")
     words.append(f"Load generator: {pressure_text(soaked.report.pressure)}.")
     table.caption, table.caption_justify = " ".join(words), "left"
     return table

@@ -9,7 +9,7 @@ from loadtest.comparison import Ratio, Row
 from loadtest.latency import Latency, milliseconds
 from loadtest.page.charts import Point, histogram, key, lines, ratios
 from loadtest.page.markup import Element, definitions, element, section, table
-from loadtest.pressure import Pressure, worst
+from loadtest.pressure import Pressure
 from loadtest.recording import PREDICTION, Recording
 from loadtest.report import Interval, Report
 from loadtest.soak import Soak
@@ -79,13 +79,13 @@ def capacity_page(
     title: str, about: Facts, found: Capacity, objective: float, setting: Facts, told: Facts
 ) -> list[Element]:
     """Of a search, with the throughput-latency curve."""
-    rate = f"{found.rate:,.0f}/s" if found.rate is not None else "none"
     steps = sorted(found.steps, key=lambda step: step.rate)
+    believed = [step for step in steps if not step.limited]
     curves = {
-        "p50": [(step.rate, step.p50_ms) for step in steps if step.p50_ms is not None],
-        "p99": [(step.rate, step.p99_ms) for step in steps if step.p99_ms is not None],
+        "p50": [(step.rate, step.p50_ms) for step in believed if step.p50_ms is not None],
+        "p99": [(step.rate, step.p99_ms) for step in believed if step.p99_ms is not None],
     }
-    missed = [(step.rate, each) for step in steps if not step.held for each in (step.p50_ms, step.p99_ms) if each]
+    missed = [(step.rate, each) for step in believed if not step.held for each in (step.p50_ms, step.p99_ms) if each]
     rows = [
         [
             f"{step.rate:,.0f}/s",
@@ -93,21 +93,20 @@ def capacity_page(
             milliseconds(step.p50_ms),
             milliseconds(step.p99_ms),
             f"{step.failed:.1%}",
-            "holds" if step.held else "fails",
+            step.verdict,
         ]
         for step in steps
     ]
-    pressure = worst([step.pressure for step in steps])
     chart = lines("Latency against rate", curves, "requests a second, offered", objective, missed)
     caption = f"Hollow: the objective was missed. Dotted: p99 {objective:g} ms."
     monotone = [] if found.monotone else [_note("Not monotone: a rate held above one that did not.")]
     heads = ("rate", "answered", "p50", "p99", "failed", "")
     return [
-        *_head(title, about, {f"the highest rate with p99 under {objective:g} ms": rate}, pressure),
+        *_head(title, about, {f"the highest rate with p99 under {objective:g} ms": found.words}, found.pressure),
         *monotone,
         section("Latency against rate", key(list(curves)), chart, _note(caption)),
         section("Steps", table("Steps", heads, rows)),
-        *_origin(setting, told, pressure),
+        *_origin(setting, told, found.pressure),
     ]
 
 
@@ -182,6 +181,8 @@ def _histogram(recording: Recording, latency: Latency) -> Element:
 def _outcomes(report: Report) -> Element:
     rows = [[name, f"{n:,}", f"{n / report.requests:.3%}"] for name, n in report.outcomes.items()]
     rows.append(["all", f"{report.requests:,}", ""])
+    if report.resent:
+        rows.append(["of these sent twice, their connection being closed", f"{report.resent:,}", ""])
     named = {"of predictions": report.latency, **({"of probes": report.probes} if report.probes.n else {})}
     times = [[name, *_percentiles(each)] for name, each in named.items()]
     return element(

@@ -202,6 +202,46 @@ def test_capacity_prints_each_step_and_draws_the_curve(tmp_path: Path) -> None:
     assert "100/s" in words and "Latency against rate" in words and "holds" in words
 
 
+def test_capacity_keeps_what_held_when_the_load_generator_is_the_limit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def driven(address: Address, plan: Plan, watch: Watch | None = None) -> tuple[Recording, Pressure]:
+        recording = drive(address, plan, watch)[0]
+        return recording, BUSY if len(recording) > 15 else QUIET
+
+    monkeypatch.setattr("loadtest.commands.options.drive", driven)
+    path = tmp_path / "capacity.html"
+    short = ("--step", "0.2", "--warmup", "0", "--p99", "20s", "--pattern", "constant")
+    with toy(ordinary) as server:
+        found = load("capacity", server.url, *short, "--start", "50", "--html", str(path))
+        nothing = load("capacity", server.url, *short, "--start", "100")
+        forced = load("capacity", server.url, *short, "--start", "100", "--ceiling", "100", "--force")
+    words = "at least 50/s; the load generator was the limit beyond"
+    assert found.exit_code == 0 and words in " ".join(found.stdout.split()), found.output
+    assert found.stderr.count("not believed") == 2 and words in read_page(path).words
+    assert (nothing.exit_code, nothing.stdout) == (3, "") and "used 99% of its core" in nothing.stderr
+    assert forced.exit_code == 0 and "100/s  holds" in forced.stderr
+
+
+def closes_the_second(index: int, request: Seen) -> Reply:
+    return Reply(close=True) if index % 2 else answer()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("run", "--duration", "0.3", "--rate", "100"),
+        ("soak", "--duration", "0.3", "--rate", "100"),
+        ("capacity", "--step", "0.3", "--start", "100", "--ceiling", "100", "--errors", "1"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_requests_that_were_sent_again_are_told(command: tuple[str, ...]) -> None:
+    with toy(closes_the_second) as server:
+        result = load(command[0], server.url, *command[1:], "-c", "1", "--warmup", "0")
+    assert "were sent once more" in " ".join(result.stdout.split()), result.output
+
+
 def test_a_server_that_holds_nothing_has_no_capacity() -> None:
     with toy(lambda index, _: answer(503) if index % 2 else answer()) as server:
         result = load(

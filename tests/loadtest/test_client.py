@@ -14,7 +14,7 @@ from loadtest.alarm import Alarm
 from loadtest.client import Glance, Plan, address_of, drive
 from loadtest.connection import Connection
 from loadtest.recording import PROBE, Recording
-from tests.loadtest.toy_server import Reply, Script, Toy, answer, toy
+from tests.loadtest.toy_server import Reply, Script, Seen, Toy, answer, toy
 
 REQUEST = b"POST /predict HTTP/1.1\r\nHost: toy\r\nContent-Length: 4\r\n\r\nbody"
 
@@ -71,8 +71,23 @@ def test_a_keep_alive_that_the_server_ends_is_no_error(announced: bool) -> None:
     """Where the answer does not announce it, the next request may go out too early: it is sent once more."""
     reply = answer(more="Connection: close\r\n" if announced else "")
     with toy(lambda *_: Reply(reply.pieces, close=True)) as server:
-        assert sent(server, 6).outcomes() == {"200": 6}
+        recording = sent(server, 6)
+        assert recording.outcomes() == {"200": 6}
         assert server.connections >= 6
+    assert not (announced and recording.resent.any()), "only what went out in vain is sent again"
+
+
+def test_what_is_sent_again_is_counted() -> None:
+    """Every connection is closed without a word when its second request has been read."""
+    on: Counter[int] = Counter()
+
+    def script(_: int, request: Seen) -> Reply:
+        on[request.connection] += 1
+        return answer() if on[request.connection] == 1 else Reply(close=True)
+
+    with toy(script) as server:
+        recording = sent(server, 4)
+    assert recording.outcomes() == {"200": 4} and recording.resent.tolist() == [False, True, True, True]
 
 
 def test_a_reset_without_an_answer_is_noted_and_not_hidden() -> None:

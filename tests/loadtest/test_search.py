@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,6 +73,49 @@ def test_luck_is_no_capacity() -> None:
     found = search(measure, 100, 20_000, 0.02)
     assert found.rate is not None and found.rate <= 400
     assert not found.monotone
+
+
+def limited_above(knee: float, generator: float) -> Callable[[float], Step]:
+    """A server that holds to its knee, asked by a load generator that is the limit from some rate on."""
+    held = measured(lambda rate: rate <= knee)
+    return lambda rate: replace(held(rate), held=False, limited=True) if rate > generator else held(rate)
+
+
+@given(knee=st.floats(100, 15_000), generator=st.floats(100, 15_000))
+def test_what_held_until_the_load_generator_was_the_limit_is_kept(knee: float, generator: float) -> None:
+    found = search(limited_above(knee, generator), 100, 20_000)
+    if found.ended == "generator":
+        assert found.words.startswith("at least ") and max(2 * generator, 100) >= found.steps[-1].rate > generator
+    assert found.rate is not None and min(knee, generator) / 2 <= found.rate <= min(knee, generator)
+    assert found.monotone and found.pressure == IDLE
+
+
+def test_one_step_that_is_not_believed_is_measured_again() -> None:
+    held, seen = measured(lambda rate: rate <= 500), set[float]()
+
+    def measure(rate: float) -> Step:
+        if rate in seen:
+            return held(rate)
+        seen.add(rate)
+        return replace(held(rate), held=False, limited=True)
+
+    found = search(measure, 100, 20_000)
+    assert found.ended == "found" and found.rate == pytest.approx(500, rel=0.05) and found.monotone
+
+
+def test_a_load_generator_that_is_the_limit_at_once_finds_nothing() -> None:
+    found = search(limited_above(1000, 0), 100, 20_000)
+    assert (found.rate, found.ended, len(found.steps)) == (None, "generator", 2)
+
+
+def test_a_rate_that_held_by_luck_is_not_kept_when_the_generator_ends_the_search() -> None:
+    verdicts = iter([(True, False), (False, False), (False, False), (False, True), (False, True)])
+
+    def measure(rate: float) -> Step:
+        held, limited = next(verdicts)
+        return Step(rate, rate, 1.0, 2.0, 0.0, held, IDLE, limited)
+
+    assert search(measure, 100, 20_000).rate == 100
 
 
 def test_every_server_comes_once_in_every_round_in_an_order_that_the_seed_gives() -> None:
