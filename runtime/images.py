@@ -1,6 +1,7 @@
 """Pictures in: encoded bytes to the float array that members take, by the rules of a manifest's input."""
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -15,6 +16,10 @@ from runtime.plain_png import plain_levels
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 BRIGHT = 0.5
+FAINT = 0.2
+"""What is no brighter than this, its ground taken as 0 and full brightness as 1, is no ink."""
+PILLOWS_SIZE = re.compile(r"\((\d+) pixels\)")
+"""Of a picture that Pillow itself refuses, in its message."""
 MOST_PIXELS = 25_000_000
 
 Pixels = NDArray[np.float32]
@@ -38,32 +43,50 @@ def plain_image(data: bytes, spec: Input) -> Pixels | None:
     if levels is None:
         return None
     pixels = _SHARES.take(np.frombuffer(levels, np.uint8)).reshape(1, spec.height, spec.width, spec.channels)
+    bright = 1.0  # of the ground; more than this it cannot be
     if spec.invert == "bright_border":
         # On bytes: for the border of a digit that takes a fifth as long as on arrays.
         n, row = spec.channels, spec.channels * spec.width
         sides = [levels[place::row] for place in (*range(n), *range(row - n, row))]
         border = b"".join((levels[:row], levels[-row:], *sides))
-        if sum(border) > BRIGHT * 255 * len(border):
-            pixels = 1 - pixels
+        mean = sum(border) / (255 * len(border))
+        if mean > BRIGHT:
+            pixels, mean = 1 - pixels, 1 - mean
+        bright = 2 * mean  # half of the border is at least as bright as its median
+    # A picture that surely has ink is not looked at twice: that would take longer than all the rest.
+    if spec.resize == "digit" and pixels.max() <= bright + spec.channels * FAINT:
+        _require_ink(pixels[0])
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
 
 
 def fit_image(picture: Image.Image, spec: Input) -> Pixels:
-    """`decode_image` for a picture that is open already. Raises ImageError if it is damaged."""
-    with _damage_named(picture):
-        pixels = _pixels(picture, spec.channels)
+    """`decode_image` for a picture that is open already; transparency is laid over white.
+
+    Raises ImageError if it is damaged, InvalidValue if it should be a digit and has no ink, on black neither where it
+    is transparent.
+    """
+    try:
+        return _fitted(_decoded(picture, spec.channels), spec)
+    except InvalidValue:
+        if not picture.has_transparency_data:
+            raise
+        return _fitted(_decoded(picture, spec.channels, "black"), spec)  # white ink, which nobody sees on white
+
+
+def _fitted(pixels: Pixels, spec: Input) -> Pixels:
+    """Pixels [H, W, C] as members take them, [1, C, height, width]. Raises InvalidValue for a digit without ink."""
     if spec.invert == "bright_border" and (border := _border(pixels)).sum() > BRIGHT * border.size:
         pixels = 1 - pixels
     if pixels.shape[:2] != (spec.height, spec.width):
         pixels = RESIZERS[spec.resize](pixels, spec.height, spec.width)
+    elif spec.resize == "digit":
+        _require_ink(pixels)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], dtype=np.float32)
 
 
 def decode_pixels(data: bytes, channels: int, max_pixels: int = MOST_PIXELS) -> Pixels:
     """Encoded picture to float32 [C, height, width] in [0, 1] of its own size; raises as `decode_image` does."""
-    picture = open_picture(data, max_pixels)
-    with _damage_named(picture):
-        return _pixels(picture, channels).transpose(2, 0, 1)
+    return _decoded(open_picture(data, max_pixels), channels).transpose(2, 0, 1)
 
 
 def encode_png(pixels: Pixels) -> bytes:
@@ -79,7 +102,9 @@ def open_picture(data: bytes, max_pixels: int) -> Image.Image:
     try:
         picture = Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # raised where warnings are errors
-        raise ImageTooLarge(f"image: expected at most {max_pixels:,} pixels, got more") from error
+        size = PILLOWS_SIZE.search(str(error))  # the picture itself it does not hand over
+        got = f"{int(size[1]):,}" if size else "more"
+        raise ImageTooLarge(f"image: expected at most {max_pixels:,} pixels, got {got}") from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         kind = f"{len(data):,} bytes beginning {data[:8]!r}" if data else "nothing"
         raise ImageError(f"image: expected {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, got {kind}") from error
@@ -96,8 +121,13 @@ def _damage_named(picture: Image.Image) -> Iterator[None]:
         raise ImageError(f"image: the {picture.format} is damaged or cut off: {error}") from error
 
 
-def _pixels(picture: Image.Image, channels: int) -> Pixels:
-    """[H, W, C] in [0, 1]; transparency is laid over white."""
+def _decoded(picture: Image.Image, channels: int, ground: str = "white") -> Pixels:
+    """[H, W, C] in [0, 1]; transparency is laid over `ground`. Raises ImageError if the picture is damaged."""
+    with _damage_named(picture):
+        return _pixels(picture, channels, ground)
+
+
+def _pixels(picture: Image.Image, channels: int, ground: str) -> Pixels:
     if picture.format == "JPEG":
         picture = ImageOps.exif_transpose(picture)
     if picture.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
@@ -105,8 +135,7 @@ def _pixels(picture: Image.Image, channels: int) -> Pixels:
         return np.repeat(deep[:, :, None], channels, axis=2)
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
-        ground = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(ground, picture)
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, ground), picture)
     if picture.mode != (mode := "L" if channels == 1 else "RGB"):
         picture = picture.convert(mode)
     levels = np.frombuffer(picture.tobytes(), np.uint8)  # np.asarray(picture) takes twice as long for a digit
@@ -147,18 +176,33 @@ def _center_crop(pixels: Pixels, height: int, width: int) -> Pixels:
     return _scale(pixels[top : top + crop_h, left : left + crop_w], height, width)
 
 
+def _bright(pixels: Pixels) -> Pixels:
+    """How much brighter than the ground, the median of the border, each of pixels [H, W, C] is, of what it could be."""
+    ground = float(np.median(_border(pixels)))  # grey paper is no ink
+    return ((pixels - ground) / max(1 - ground, 0.1)).clip(0, 1)
+
+
+def _require_ink(pixels: Pixels) -> None:
+    """Raises InvalidValue where nothing in pixels [H, W, C] stands out from the ground."""
+    if _bright(pixels).mean(axis=2).max() <= FAINT:
+        raise _no_ink()
+
+
+def _no_ink() -> InvalidValue:
+    return InvalidValue("image: expected a digit, got a picture without any ink")
+
+
 def _digit(pixels: Pixels, height: int, width: int) -> Pixels:
     """A bright digit on a dark ground as MNIST has it: its ink in a 20 x 20 box, its centre of mass in the middle.
 
     Raises InvalidValue if there is no ink.
     """
-    ground = float(np.median(_border(pixels)))  # grey paper is no ink
-    pixels = ((pixels - ground) / max(1 - ground, 0.1)).clip(0, 1)
+    pixels = _bright(pixels)
     ink = pixels.mean(axis=2)
-    ink = np.where(ink > max(0.2, ink.max() / 3), ink, 0)
+    ink = np.where(ink > max(FAINT, ink.max() / 3), ink, 0)
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     if len(rows) == 0:
-        raise InvalidValue("image: expected a digit, got a picture without any ink")
+        raise _no_ink()
     digit = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] / ink.max()
     scale = DIGIT_BOX / max(digit.shape[:2])
     digit = _scale(digit.clip(0, 1), max(1, round(digit.shape[0] * scale)), max(1, round(digit.shape[1] * scale)))

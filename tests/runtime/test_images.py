@@ -176,9 +176,31 @@ def test_a_drawn_digit_is_placed_as_mnist_has_it(
     assert (touches | (np.abs(centre - 13.5) <= 0.51)).all()
 
 
-def test_an_empty_drawing_is_refused() -> None:
+@pytest.mark.parametrize("kind", ["PNG", "BMP"])  # the first is decoded in a way of its own
+@pytest.mark.parametrize("size", [(300, 200), (28, 28)])
+@pytest.mark.parametrize("paper", [0, 100, 180, 255])
+def test_an_empty_drawing_is_refused(paper: int, size: tuple[int, int], kind: str) -> None:
+    blank = Image.new("L", size, paper)
+    for invert in ("never", "bright_border"):
+        spec = MNIST.model_copy(update={"invert": invert})
+        with pytest.raises(InvalidValue, match="expected a digit, got a picture without any ink"):
+            decode_image(encoded(blank, kind), spec)
+    if size == (28, 28):
+        assert decode_image(encoded(blank, kind), GREY).shape == (1, 1, 28, 28)  # a photo may be black
+
+
+@pytest.mark.parametrize("side", [28, 100])
+def test_white_ink_on_a_transparent_ground_is_seen(side: int) -> None:
+    levels = np.zeros((side, side, 4), np.uint8)
+    levels[side // 4 : side // 2, side // 3 : side // 2, 3] = 255
+    dark = encoded(Image.fromarray(levels))
+    levels[:, :, :3] = 255
+    np.testing.assert_array_equal(decode_image(encoded(Image.fromarray(levels)), MNIST), decode_image(dark, MNIST))
+    levels[:, :, 3] = 0
     with pytest.raises(InvalidValue, match="without any ink"):
-        decode_image(encoded(Image.new("L", (300, 200), "white")), MNIST)
+        decode_image(encoded(Image.fromarray(levels)), MNIST)
+    photo = decode_image(encoded(Image.fromarray(levels)), COLOUR)
+    np.testing.assert_allclose(photo, 1)
 
 
 @pytest.mark.parametrize("paper", [255, 180, 140])
@@ -222,15 +244,26 @@ def test_every_picture_becomes_pixels_between_0_and_1(
 
 
 @given(
-    levels=st.sampled_from([(9, 9), (9, 9, 3)]).flatmap(lambda shape: arrays(np.uint8, shape)),
+    levels=st.sampled_from([(20, 20), (20, 20, 3)]).flatmap(lambda shape: arrays(np.uint8, shape)),
     ground=st.integers(0, 255),
+    contrast=st.sampled_from([0, 0.1, 0.25, 1]),
+    resize=st.sampled_from(["stretch", "digit"]),
     invert=st.sampled_from(["never", "bright_border"]),
 )
-def test_a_plain_png_gives_what_its_picture_gives_in_any_other_format(levels: Levels, ground: int, invert: str) -> None:
+def test_a_plain_png_gives_what_its_picture_gives_in_any_other_format(
+    levels: Levels, ground: int, contrast: float, resize: str, invert: str
+) -> None:
+    levels[:] = ground + contrast * (levels.astype(float) - ground)
     levels[0], levels[-1], levels[:, 0], levels[:, -1] = ground, ground, ground, ground
     picture, channels = Image.fromarray(levels), 1 if levels.ndim == 2 else 3
-    spec = Input.model_validate({"channels": channels, "height": 9, "width": 9, "resize": "stretch", "invert": invert})
-    plain = plain_image(encoded(picture), spec)
+    spec = Input.model_validate({"channels": channels, "height": 20, "width": 20, "resize": resize, "invert": invert})
+    try:
+        plain = plain_image(encoded(picture), spec)
+    except InvalidValue:
+        assert resize == "digit"
+        with pytest.raises(InvalidValue, match="without any ink"):
+            decode_image(encoded(picture, "BMP"), spec)
+        return
     assert plain is not None and plain.flags.c_contiguous
     np.testing.assert_array_equal(plain, decode_image(encoded(picture, "BMP"), spec))
 
@@ -268,8 +301,10 @@ def png_header(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("size", [(5001, 5000), (10_000, 10_000), (20_000, 20_000), (2**31 - 1, 2**31 - 1)], ids=str)
 def test_too_many_pixels_are_refused_before_they_are_decoded(size: tuple[int, int]) -> None:
-    with pytest.raises(ImageTooLarge, match=r"expected at most 25,000,000 pixels, got "):
+    with pytest.raises(ImageTooLarge, match=r"expected at most 25,000,000 pixels, got [0-9]") as caught:
         decode_image(png_header(*size), GREY)
+    said = str(caught.value).rpartition(" got ")[2]
+    assert said in (f"{size[0]} x {size[1]}", f"{size[0] * size[1]:,}")
 
 
 def test_the_limit_itself_is_allowed() -> None:
