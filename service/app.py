@@ -103,7 +103,7 @@ async def _working(
     settings: Settings, catalog: Catalog, scheduler: Scheduler, metrics: Metrics, ledger: Ledger, parent: Path | None
 ) -> AsyncIterator[State]:
     """What requests are answered with: of a process of its own, or of a worker that shares its parent's."""
-    decoder = Decoder(settings.max_pixels)
+    decoder = Decoder(settings.max_pixels, settings.cores, scheduler.deadline)
     if parent is None:
         probes, repository = ProbeProcess(settings.probe_queue), Repository(settings, catalog, metrics)
         yield State(settings, catalog, scheduler, decoder, metrics, probes, repository, Statistics(), ledger)

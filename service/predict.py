@@ -34,14 +34,13 @@ async def predict(exchange: Exchange) -> None:
     served = state.catalog.get(query.get("bundle"))
     mode = parse_mode(query.get("mode", state.settings.mode))
     data = await image_bytes(exchange)
-    with state.scheduler.place():
-        decoding = time.perf_counter()
-        image = await state.decoder.image(data, served.manifest.input)
+    with state.scheduler.place() as since:
+        image, waited = await state.decoder.image(data, served.manifest.input, exchange.left, since)
         decoded = time.perf_counter()
-        placed = await state.scheduler.predict(served, image, mode, exchange.left)
+        placed = await state.scheduler.predict(served, image, mode, exchange.left, since)
     if exchange.parts is not None:
-        exchange.parts += parts_of(served.manifest, placed, decoding, decoded)
-    stages = stages_of(placed, decoded - decoding)
+        exchange.parts += parts_of(served.manifest, placed, since, waited, decoded)
+    stages = stages_of(placed, decoded - since, waited)
     exchange.after.append(partial(_count, exchange, state, served, placed, mode, stages))
     suspicious = placed.judged.suspicious[placed.first]
     document = answer(served.manifest, placed.judged.prediction, mode, placed.first, suspicious=suspicious)
@@ -60,19 +59,20 @@ def parse_mode(value: object, field: str = "mode") -> Mode:
     return value
 
 
-def stages_of(placed: Placed, decode: float) -> dict[str, float]:
-    """Seconds of each stage of a prediction; decoding is told, the rest known."""
+def stages_of(placed: Placed, decoding: float, waited: float) -> dict[str, float]:
+    """Seconds of each stage of a prediction; `decoding` is what it took with `waited`, the wait for a core to do so."""
     prediction = placed.judged.prediction
     return {
-        "decode": decode,
-        "queue": placed.waited,
+        "decode": decoding - waited,
+        "queue": waited + placed.waited,
         "inference": prediction.inference_seconds,
         "vote": prediction.vote_seconds,
     }
 
 
-def parts_of(manifest: Manifest, placed: Placed, decoding: float, decoded: float) -> list[Span]:
-    """What took time in a prediction, for a trace: decoding, waiting, each member that was asked, the vote."""
+def parts_of(manifest: Manifest, placed: Placed, began: float, waited: float, decoded: float) -> list[Span]:
+    """What took time in a prediction, for a trace: waiting, before decoding and after it, each member that was asked,
+    the vote."""
     prediction = placed.judged.prediction
     spans = zip(manifest.members, prediction.spans, strict=True)
     members = [
@@ -81,7 +81,9 @@ def parts_of(manifest: Manifest, placed: Placed, decoding: float, decoded: float
         if span is not None
     ]
     voting = max((span.end for span in members), default=decoded)
+    decoding = began + waited
     return [
+        *([Span("queue", began, decoding)] if waited else []),
         Span("decode", decoding, decoded),
         Span("queue", decoded, decoded + placed.waited),
         *members,

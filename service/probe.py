@@ -74,7 +74,7 @@ async def robustness_probe(
     chosen = plan(parameters, served.manifest)  # refuse before anything is read or queued
     require_gradients(chosen.attack, [m.name for m in served.manifest.members if m.gradient_file is None])
     data = await image_bytes(Exchange.of(request))
-    image = await state.decoder.image(data, served.manifest.input)
+    image, _ = await state.decoder.image(data, served.manifest.input)
     job = Job(served.folder, served.manifest.version, image, parameters, generation=served.generation)
     report = await _while_connected(request, state.probes.run(job))
     state.metrics.probe.labels(chosen.attack, report.outcome).inc()

@@ -29,6 +29,9 @@ back costs more than the loop gains by it."""
 ONLY_CORE_SECONDS = 0.01
 """The same of a batch of such images on an only core, which is busy whichever thread it is."""
 
+TURNS_FOR_OTHERS = 4
+"""Turns of the event loop, at most, in which an only core lets others join a batch that could begin."""
+
 AUDIT_PATIENCE_S = 0.01
 """How often an audit looks whether the server has nothing else to do."""
 
@@ -52,12 +55,12 @@ class Placed:
 class Waiting:
     """A request whose images wait for a core."""
 
-    __slots__ = ("answer", "images", "left", "mode", "served", "since")
+    __slots__ = ("answer", "arrived", "images", "left", "mode", "served", "since")
 
-    def __init__(self, served: Served, images: Images, mode: Mode, left: Callable[[], bool]) -> None:
-        self.served, self.images, self.mode, self.left = served, images, mode, left
+    def __init__(self, served: Served, images: Images, mode: Mode, left: Callable[[], bool], since: float) -> None:
+        self.served, self.images, self.mode, self.left, self.since = served, images, mode, left, since
         self.answer: asyncio.Future[Placed] = asyncio.get_running_loop().create_future()
-        self.since = time.perf_counter()
+        self.arrived = time.perf_counter()
 
     def settle(self, placed: Placed | None, error: BaseException | None) -> None:
         """Hand the answer over, unless nobody waits for it any more."""
@@ -75,13 +78,13 @@ class Place:
 
     def __init__(self, cores: int, queue: int) -> None:
         self._cores, self._queue = cores, queue
-        self.taken, self.ever = 0, 0
+        self.taken = 0
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> float:
         if self.taken >= self._cores + self._queue:
             raise _full(self.taken - self._cores)
         self.taken += 1
-        self.ever += 1
+        return time.perf_counter()
 
     def __exit__(self, *_: object) -> None:
         self.taken -= 1
@@ -98,56 +101,65 @@ class Scheduler:
         self._cores = settings.cores
         self._threads = ThreadPoolExecutor(self._cores, thread_name_prefix="predict")
         self._waiting: deque[Waiting] = deque()
-        self._deadline = Deadline(settings.deadline_ms / 1000)
-        self._busy = 0
+        self.deadline = Deadline(settings.deadline_ms / 1000)
+        self._busy, self._asked = 0, 0
         self._place = Place(self._cores, settings.queue)
         self._dispatching = False
         self._audits: set[asyncio.Task[None]] = set()
 
-    def place(self) -> AbstractContextManager[None]:
+    def place(self) -> AbstractContextManager[float]:
         """A place among the requests that are served or wait; taken once the body is there: slow senders fill none.
 
-        Entering it raises QueueFull at once where there is none left.
+        Entering it gives the time at which the deadline begins; it raises QueueFull at once where there is none left.
         """
         return self._place
 
     async def predict(
-        self, served: Served, images: Images, mode: Mode, left: Callable[[], bool] = lambda: False
+        self,
+        served: Served,
+        images: Images,
+        mode: Mode,
+        left: Callable[[], bool] = lambda: False,
+        since: float | None = None,
     ) -> Placed:
         """The answer for images [N, C, H, W], alone or in a batch with others of the same bundle and mode.
 
-        `left` says whether the caller has gone: then its images are not run. Raises QueueFull at once when too many
-        wait, DeadlineExceeded when the answer is not there in time, CallerLeft when it was waiting and has gone.
+        `left` says whether the caller has gone: then its images are not run. `since`: when its place was taken, now if
+        that is None. Raises QueueFull at once when too many wait, DeadlineExceeded when the answer is not there in
+        time, CallerLeft when it was waiting and has gone.
         """
+        since = time.perf_counter() if since is None else since
+        self._asked += 1
         await asyncio.sleep(0)  # whoever has arrived at the same time is counted before anyone goes on
+        self.deadline.check(since)
         alone = self._place.taken <= 1 and self._busy == 0 and not self._waiting
         if alone and _estimate(served, len(images)) < INLINE_SECONDS:
             judged = served.predict(images, mode, self._cores)
-            if judged.prediction.inference_seconds > self._deadline.seconds:
-                raise self._deadline.error()
             self._ran(served, images, mode, judged)
+            self.deadline.check(since)
             return Placed(judged, 0, len(images), 0.0)
         if self._busy >= self._cores and len(self._waiting) >= self._settings.queue:
             self._waiting = deque(each for each in self._waiting if not self._is_gone(each))
             if len(self._waiting) >= self._settings.queue:
                 raise _full(len(self._waiting))
-        waiting = Waiting(served, images, mode, left)
-        self._deadline.watch(waiting.answer, waiting.since)
+        waiting = Waiting(served, images, mode, left, since)
         self._waiting.append(waiting)
         self._depth()
         self._dispatch_soon()
-        return await waiting.answer
+        return await self.deadline.wait(waiting.answer, since)
 
     def _dispatch_soon(self) -> None:
         """Once all that has arrived by now has been queued: then it makes one batch, not many."""
         if not self._dispatching and self._busy < self._cores:
             self._dispatching = True
-            asyncio.get_running_loop().call_soon(self._dispatch, self._place.ever)
+            asyncio.get_running_loop().call_soon(self._dispatch, self._asked, TURNS_FOR_OTHERS)
 
-    def _dispatch(self, arrived: int) -> None:
-        # On an only core the event loop is the core, and it has just been busy with those who came meanwhile.
-        if self._cores == 1 and arrived != self._place.ever and len(self._waiting) < self._settings.batch_images:
-            asyncio.get_running_loop().call_soon(self._dispatch, self._place.ever)
+    def _dispatch(self, asked: int, turns: int) -> None:
+        # On an only core the event loop is the core, and it has just been busy with those who came meanwhile. Those
+        # who came and were refused do not count, and the turns have an end: nobody waits for what others send.
+        others = asked != self._asked
+        if self._cores == 1 and turns and others and len(self._waiting) < self._settings.batch_images:
+            asyncio.get_running_loop().call_soon(self._dispatch, self._asked, turns - 1)
             return
         self._dispatching = False
         while self._waiting and self._busy < self._cores:
@@ -157,7 +169,7 @@ class Scheduler:
         self._depth()
 
     def _next_batch(self) -> list[Waiting]:
-        """Those that may run together with the one that waits longest; those whose callers have gone leave here."""
+        """Those that may run together with the one that waits longest; who has gone or is too late leaves here."""
         live = [each for each in self._waiting if not self._is_gone(each)]
         if not live:
             self._waiting.clear()
@@ -208,7 +220,7 @@ class Scheduler:
         self._busy -= 1
         row = 0
         for each in batch:
-            placed = None if judged is None else Placed(judged, row, len(each.images), started - each.since)
+            placed = None if judged is None else Placed(judged, row, len(each.images), started - each.arrived)
             each.settle(placed, error)
             row += len(each.images)
         if self._waiting:
@@ -222,8 +234,11 @@ class Scheduler:
             self._consider_audit(served, images, judged.prediction)
 
     def _is_gone(self, waiting: Waiting) -> bool:
-        if not waiting.answer.done() and waiting.left():
-            waiting.answer.set_exception(CallerLeft)
+        if not waiting.answer.done():
+            if self.deadline.passed(waiting.since):
+                waiting.answer.set_exception(self.deadline.error())
+            elif waiting.left():
+                waiting.answer.set_exception(CallerLeft)
         return waiting.answer.done()
 
     def _depth(self) -> None:

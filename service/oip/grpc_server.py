@@ -230,9 +230,9 @@ async def _statistics(state: State, message: Any, call: Call) -> Any:
 
 async def _infer(state: State, message: Any, call: Call) -> Any:
     model = find_model(state.catalog, message.model_name, message.model_version)
-    with state.statistics.counting(model, state.ledger) as counted, state.scheduler.place():
+    with state.statistics.counting(model, state.ledger) as counted, state.scheduler.place() as since:
         request = from_message(model, message, state.settings.max_batch)
-        return to_message(await respond(state, model, request, counted, call.log, parts=call.trace.parts))
+        return to_message(await respond(state, model, request, counted, call.log, since, parts=call.trace.parts))
 
 
 async def _index(state: State, message: Any, call: Call) -> Any:

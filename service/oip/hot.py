@@ -34,11 +34,11 @@ async def model_infer(exchange: Exchange, name: str, version: str | None) -> Non
     state: State = exchange.scope["app"].state.empir
     body = await exchange.body()
     model = find_model(state.catalog, name, version)
-    with state.statistics.counting(model, state.ledger) as counted, state.scheduler.place():
+    with state.statistics.counting(model, state.ledger) as counted, state.scheduler.place() as since:
         if (encoding := exchange.header(b"content-encoding") or "identity") != "identity":
             raise MalformedRequest(f"Content-Encoding: expected none, got {encoding[:32]!r}; send the body as it is")
         request = read_request(model, body, exchange.header(HEAD_LENGTH) or None, state.settings.max_batch)
-        response = await respond(state, model, request, counted, exchange.log, exchange.left, exchange.parts)
+        response = await respond(state, model, request, counted, exchange.log, since, exchange.left, exchange.parts)
         answer, headers = write_response(response)
     await exchange.respond(answer, (*headers, (b"server-timing", server_timing(counted.stages))))
 

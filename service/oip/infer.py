@@ -30,25 +30,26 @@ async def respond(
     request: InferRequest,
     counted: Counted,
     log: dict[str, Any],
+    since: float,
     left: Callable[[], bool] = lambda: False,
     parts: list[Span] | None = None,
 ) -> InferResponse:
-    """The answer to a request that is read already and has its place.
+    """The answer to a request that is read already and has its place, since `since`.
 
     `log` and `parts`, a trace's, are added to; `left` says whether the client has gone. Raises MalformedRequest,
-    ImageTooLarge, QueueFull, DeadlineExceeded or NoQuorum.
+    ImageTooLarge, QueueFull, DeadlineExceeded, CallerLeft or NoQuorum.
     """
     mode: Mode = "full" if model.member is not None else request.mode or state.settings.mode
     log.update(model=model.name, mode=mode, images=len(request.image))
     start = time.perf_counter()
-    images = await _images(state, model, request.image)
+    images, waited = await _images(state, model, request.image, left, since)
     decoded = time.perf_counter()
-    placed = await state.scheduler.predict(model.served, images, mode, left)
+    placed = await state.scheduler.predict(model.served, images, mode, left, since)
     if parts is not None:
-        parts += parts_of(model.served.manifest, placed, start, decoded)
+        parts += parts_of(model.served.manifest, placed, start, waited, decoded)
     prediction = placed.judged.prediction
     counted.images, counted.leads = len(images), placed.first == 0
-    counted.stages = stages_of(placed, decoded - start)
+    counted.stages = stages_of(placed, decoded - start, waited)
     state.ledger.note(partial(_count, state, model, placed, mode, counted.stages))
     if prediction.details:
         log["failures"] = prediction.details
@@ -69,11 +70,14 @@ def _count(state: State, model: Model, placed: Placed, mode: Mode, stages: dict[
             series.suspected()
 
 
-async def _images(state: State, model: Model, image: Images | Pictures) -> Images:
+async def _images(
+    state: State, model: Model, image: Images | Pictures, left: Callable[[], bool], since: float
+) -> tuple[Images, float]:
+    """The images of a request, and the seconds for which its pictures waited to be decoded."""
     if isinstance(image, np.ndarray):
-        return image
+        return image, 0.0
     limit = state.settings.max_pixels
-    decoded, pixels = [], 0
+    decoded, pixels, waited = [], 0, 0.0
     for index, data in enumerate(image):
         try:
             if len(image) > 1:
@@ -82,9 +86,11 @@ async def _images(state: State, model: Model, image: Images | Pictures) -> Image
                 await asyncio.sleep(0)  # others have a turn between two pictures
             if pixels > limit:
                 raise ImageTooLarge(f"image: expected at most {limit:,} pixels in one request, got more")
-            decoded.append(await state.decoder.image(data, model.served.manifest.input))
+            one, one_waited = await state.decoder.image(data, model.served.manifest.input, left, since)
+            decoded.append(one)
+            waited += one_waited
         except ImageTooLarge as error:
             raise ImageTooLarge(f"inputs[0], element {index}: {error}") from error
         except (ImageError, InvalidValue) as error:  # here a picture is a tensor's element, and a wrong tensor is 400
             raise MalformedRequest(f"inputs[0], element {index}: {error}") from error
-    return decoded[0] if len(decoded) == 1 else np.concatenate(decoded)
+    return decoded[0] if len(decoded) == 1 else np.concatenate(decoded), waited

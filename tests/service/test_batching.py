@@ -2,17 +2,21 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from runtime.ensemble import Timing
+from runtime.member import Answer, Images
 from runtime.prediction import Mode
 from service.catalog import Catalog, Served
 from service.errors import CallerLeft, DeadlineExceeded, QueueFull
@@ -27,6 +31,14 @@ CLASSES = 64
 EYE: Array = np.eye(CLASSES, dtype=np.float32)
 NAN_AT = 7
 """Images of this number get an answer from the first member that is not finite."""
+
+RAISES_AT = CLASSES
+"""On images of this number the members raise, which only a fault in them does."""
+
+Pace = Literal["cold", "quick", "slow"]
+PACES: tuple[Pace, ...] = get_args(Pace)
+"""What the warm-up told: nothing; that an image runs inline; that it takes a thread, and members pay side by side."""
+SECONDS: dict[Pace, float] = {"quick": 1e-5, "slow": 1.0}
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,7 @@ callers = st.lists(
     st.builds(
         Caller,
         turn=st.integers(0, 6),
-        images=st.lists(st.integers(0, CLASSES - 1), min_size=1, max_size=3),
+        images=st.lists(st.integers(0, CLASSES - 1), min_size=1, max_size=3) | st.just([RAISES_AT]),
         mode=st.sampled_from(get_args(Mode)),
         leaves_after=st.none() | st.integers(0, 3),
         hangs_up=st.booleans(),
@@ -55,8 +67,19 @@ callers = st.lists(
 )
 
 
+def paced(served: Served, pace: Pace) -> Served:
+    """The same, as if the warm-up had told this."""
+    ensemble = served.ensemble
+    if pace != "cold":
+        ensemble.concurrency, ensemble.cores = "auto", 3
+        ensemble._image_seconds = [SECONDS[pace]] * len(ensemble.members)
+        ensemble._hop_seconds = 1e-3
+        ensemble.timing = Timing(SECONDS[pace] * len(ensemble.members), SECONDS[pace], 3)
+    return served
+
+
 def numbering_catalog() -> Catalog:
-    """Members that know every image's number; the first fails on one of them."""
+    """Members that know every image's number; the first fails on one of them, and all raise beyond."""
     first = EYE.copy()
     first[NAN_AT] = np.nan
     members = [low(first), low(np.roll(EYE, 1, axis=1) * 0.5 + EYE, "b"), full(EYE)]
@@ -77,20 +100,27 @@ def scheduler_of(cores: int, **limits: object) -> Iterator[Scheduler]:
         scheduler.close()
 
 
-@given(callers, st.integers(1, 3), st.integers(1, 5))
-@settings(deadline=None, max_examples=60)
-def test_an_answer_belongs_to_its_own_images(arriving: list[Caller], cores: int, batch_images: int) -> None:
+@pytest.mark.parametrize("pace", PACES)
+@pytest.mark.parametrize("cores", [1, 2, 3])
+@given(callers, st.integers(1, 5))
+@settings(deadline=None, max_examples=20)
+def test_an_answer_belongs_to_its_own_images(pace: Pace, cores: int, arriving: list[Caller], batch_images: int) -> None:
     async def main() -> None:
         catalog = numbering_catalog()
-        with scheduler_of(cores, batch_images=batch_images) as scheduler:
-            await asyncio.gather(*[attend(scheduler, catalog.get(None), caller) for caller in arriving])
+        served = paced(catalog.get(None), pace)
+        may_raise = any(RAISES_AT in caller.images for caller in arriving)
+        with scheduler_of(cores, batch_images=batch_images, batch_ms=1e6) as scheduler:
+            await asyncio.gather(*[attend(scheduler, served, caller, may_raise) for caller in arriving])
+            assert (scheduler._place.taken, len(scheduler._waiting)) == (0, 0)
+            while scheduler._busy:  # for callers that have left, or with an audit
+                await asyncio.sleep(0.001)
         catalog.close()
 
     asyncio.run(asyncio.wait_for(main(), HANG_S))
 
 
-async def attend(scheduler: Scheduler, served: Served, caller: Caller) -> None:
-    """One caller's visit: its answer is its own, or it left."""
+async def attend(scheduler: Scheduler, served: Served, caller: Caller, may_raise: bool) -> None:
+    """One caller's visit: its answer is its own, or it left, or a member raised on an image of its batch."""
     gone = False
     for _ in range(caller.turn):
         await asyncio.sleep(0)
@@ -111,6 +141,10 @@ async def attend(scheduler: Scheduler, served: Served, caller: Caller) -> None:
     except (asyncio.CancelledError, CallerLeft):
         assert caller.leaves_after is not None
         return
+    except IndexError:
+        assert may_raise
+        return
+    assert RAISES_AT not in caller.images
     prediction = placed.judged.prediction.images(list(placed.images))
     assert prediction.verdict.tolist() == caller.images
     for row, number in enumerate(caller.images):
@@ -122,7 +156,7 @@ async def attend(scheduler: Scheduler, served: Served, caller: Caller) -> None:
 
 def images_of(numbers: list[int]) -> Array:
     """Images [N, 1, 1, 1] that carry these numbers."""
-    return numbered(CLASSES)[numbers]
+    return numbered(CLASSES + 1)[numbers]
 
 
 def asked_while_busy(gate: Gate, other: ToyMember, count: int, size: int = 1, **limits: object) -> list[list[int]]:
@@ -179,6 +213,48 @@ def test_who_arrives_while_the_only_core_decodes_for_others_joins_them(cores: in
 
     asyncio.run(asyncio.wait_for(main(), HANG_S))
     assert [len(batch) for batch in asked.asked] == batches
+
+
+def batches_of_a_stream(turns: list[int], bad_turns: int) -> list[int]:
+    """How many run together of those who come at these turns of the loop, on an only core, with a quick ensemble;
+    meanwhile in each turn, up to `bad_turns`, somebody takes a place and is refused."""
+    yes = np.array([[0, 3]], np.float32)
+    asked = ToyMember("c", FP32, yes)
+
+    async def main() -> None:
+        catalog = toy_catalog(low(yes), asked)
+        catalog.get(None).ensemble.timing = Timing(1e-5, 1e-5, 1)
+        done = 0
+
+        async def caller(scheduler: Scheduler, turn: int) -> None:
+            nonlocal done
+            for _ in range(turn):
+                await asyncio.sleep(0)
+            with scheduler.place():
+                await scheduler.predict(catalog.get(None), images_of([0]), "full")
+            done += 1
+
+        with scheduler_of(1) as scheduler:
+            good = asyncio.gather(*[caller(scheduler, turn) for turn in turns])
+            for _ in range(bad_turns):
+                with scheduler.place():
+                    pass
+                await asyncio.sleep(0)
+            assert not bad_turns or done == len(turns)
+            await good
+        catalog.close()
+
+    asyncio.run(asyncio.wait_for(main(), HANG_S))
+    return [len(batch) for batch in asked.asked]
+
+
+def test_an_only_core_does_not_wait_for_those_who_are_refused() -> None:
+    assert batches_of_a_stream([0, 0], bad_turns=20) == [2]
+
+
+def test_an_only_core_waits_for_a_stream_of_others_a_few_turns_only() -> None:
+    first, *_ = batches_of_a_stream([0, *range(14)], bad_turns=0)
+    assert 2 < first < 10
 
 
 def test_a_caller_whose_connection_is_closed_is_not_run() -> None:
@@ -238,6 +314,48 @@ def test_a_deadline_frees_the_caller_and_not_the_core() -> None:
             await asyncio.sleep(0)
             gate.opened.set()
             assert (await waiting).judged.prediction.verdict.tolist() == [1]
+        catalog.close()
+
+    asyncio.run(asyncio.wait_for(main(), HANG_S))
+
+
+@pytest.mark.parametrize("pace", PACES)
+def test_who_is_too_late_when_a_batch_is_made_is_not_run(pace: Pace) -> None:
+    async def main() -> None:
+        asked = full(np.array([[0, 3]], np.float32))
+        catalog = toy_catalog(low(np.array([[0, 3]], np.float32)), asked)
+        served = paced(catalog.get(None), pace)
+        with scheduler_of(1, deadline_ms=HANG_S * 1000) as scheduler, scheduler.place(), scheduler.place():
+            late, in_time = time.perf_counter() - HANG_S, time.perf_counter()
+            begun = [late + 0.05, late, in_time]  # the first is too late once the loop has been busy for a while
+            callers = [scheduler.predict(served, images_of([0]), "full", since=since) for since in begun]
+            asking = asyncio.gather(*callers, return_exceptions=True)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # they wait, and the batch is made next
+            time.sleep(0.06)
+            answers = await asking
+        assert [type(answer) for answer in answers] == [DeadlineExceeded, DeadlineExceeded, Placed]
+        assert asked.asked == [[0]]
+        catalog.close()
+
+    asyncio.run(asyncio.wait_for(main(), HANG_S))
+
+
+@pytest.mark.parametrize("pace", PACES)
+@pytest.mark.parametrize("callers", [1, 2], ids=["alone", "batch"])
+def test_an_answer_that_is_too_late_is_not_given(pace: Pace, callers: int) -> None:
+    class Slow(ToyMember):
+        def answer(self, images: Images, options: ort.RunOptions | None = None) -> Answer:
+            time.sleep(0.06)
+            return super().answer(images, options)
+
+    async def main() -> None:
+        catalog = toy_catalog(Slow("a", W2A4, np.array([[0, 3]], np.float32)), full(np.array([[0, 3]], np.float32)))
+        served = paced(catalog.get(None), pace)
+        with scheduler_of(1, deadline_ms=50) as scheduler:
+            asking = [scheduler.predict(served, images_of([0]), "full") for _ in range(callers)]
+            answers = await asyncio.gather(*asking, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [DeadlineExceeded] * callers
         catalog.close()
 
     asyncio.run(asyncio.wait_for(main(), HANG_S))
