@@ -17,6 +17,10 @@ VOTE = "vote"
 SUITE = ("worst case", "paper")
 """Purposes of attacks that are the suite itself; those of the curve and the checks run on a part of the images."""
 
+Compared = Literal["vote against its best member", "low precision against the full-precision member"]
+BEST_MEMBER: Compared = "vote against its best member"
+AGAINST_FULL: Compared = "low precision against the full-precision member"
+
 Outcome = Literal["wrong", "broken", "not_broken"]
 """Of an image: wrong before any attack, broken by one, or by none that was tried. Never `robust`."""
 
@@ -109,14 +113,19 @@ class MemberRow(Part):
 
 
 class Comparison(Part):
-    """Two of the vote and the members, on the same images."""
+    """Two of the vote and the members, on the same images. Every member in it was attacked alone by the suite."""
 
-    what: Literal["vote against its best member", "low precision against its full-precision twin"]
+    what: Compared | Literal["low precision against its full-precision twin"] = Field(
+        description="Reports of suite version 3 and before call the full-precision member a twin, which it need not be."
+    )
     first: str
     second: str
     points: float = Field(description="Robust accuracy of the first less that of the second, in percentage points.")
     only_first: int = Field(description="Images that only the first withstood.")
     only_second: int
+    p: float | None = Field(
+        None, description="McNemar's exact p of so uneven a division by chance; null in reports without it."
+    )
     sentence: str
 
 

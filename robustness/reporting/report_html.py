@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from robustness.evaluation.journal import write_aside
+from robustness.reporting.older import told_now
 from robustness.reporting.page import attacks, head, measured, members, origin
 from robustness.reporting.page.markup import Element, element
 from robustness.reporting.page.parts import Section
@@ -52,7 +53,8 @@ def write_page(path: Path) -> Path:
 
 
 def page(report: Report) -> str:
-    """The whole page. Sections for which the report has nothing are left out."""
+    """The whole page. Sections for which the report has nothing are left out; an older report is told as of now."""
+    report = told_now(report)
     sections = [section for section in _sections(report) if section is not None]
     title = f"{report.bundle.name}: robustness report"
     links = [(section.ident, section.title) for section in sections]

@@ -10,11 +10,15 @@ from robustness.evaluation.ledger import STANDS
 from robustness.evaluation.steps import CLEAN, PAPER, Step, build, parameters_of
 from robustness.evaluation.suites import CURVE_IMAGES, Target, curve_label, eps_grid
 from robustness.reporting import paper
+from robustness.reporting.paired import compared
 from robustness.reporting.report import (
+    AGAINST_FULL,
+    BEST_MEMBER,
     SUITE,
     VOTE,
     AttackRow,
     ClassRow,
+    Compared,
     Comparison,
     Curve,
     ImageRow,
@@ -61,7 +65,7 @@ def _attack_row(findings: Findings, number: int, step: Step) -> AttackRow:
 
 
 def member_rows(findings: Findings, zero_gradients: Mapping[str, Share]) -> list[MemberRow]:
-    rows, attacked_alone = [], {step.on for purpose in SUITE for _, step in findings.steps(purpose)}
+    rows, attacked_alone = [], _attacked_alone(findings)
     for index, member in enumerate(findings.plan.manifest.members, start=1):
         broken_by = findings.broken_by[index]
         numbers, counts = np.unique(broken_by[broken_by > 0], return_counts=True)
@@ -81,45 +85,33 @@ def member_rows(findings: Findings, zero_gradients: Mapping[str, Share]) -> list
 
 
 def comparisons(findings: Findings) -> list[Comparison]:
-    """The vote against its best member, and each low-precision member against the full-precision one."""
-    members = findings.plan.manifest.members
-    best = max((member.name for member in members), key=lambda name: findings.robust(name).count)
-    rows = [_comparison(findings, "vote against its best member", VOTE, best)]
-    twin = Target(findings.plan.manifest, findings.plan.norm, findings.plan.eps).full_precision
-    if twin is not None:
+    """The vote against its best member, and each low-precision member against the full-precision one.
+
+    Only of members that the suite attacked alone: what was made on others leaves too much of the rest. The best is one
+    of all members or none.
+    """
+    members, alone = findings.plan.manifest.members, _attacked_alone(findings)
+    rows = []
+    if {member.name for member in members} <= alone:
+        best = max((member.name for member in members), key=lambda name: findings.robust(name).count)
+        rows.append(_comparison(findings, BEST_MEMBER, VOTE, best))
+    full = Target(findings.plan.manifest, findings.plan.norm, findings.plan.eps).full_precision
+    if full in alone:
         rows += [
-            _comparison(findings, "low precision against its full-precision twin", member.name, twin)
+            _comparison(findings, AGAINST_FULL, member.name, full)
             for member in members
-            if not member.precision.is_float
+            if not member.precision.is_float and member.name in alone
         ]
     return rows
 
 
-def _comparison(findings: Findings, what: str, first: str, second: str) -> Comparison:
+def _comparison(findings: Findings, what: Compared, first: str, second: str) -> Comparison:
     one, other = findings.stands(first), findings.stands(second)
-    only_first, only_second = int((one & ~other).sum()), int((other & ~one).sum())
-    points = 100 * (only_first - only_second) / findings.n
-    side = "more" if points > 0 else "less"
-    sentence = (
-        f"{first} withstands as much as {second}."
-        if points == 0
-        else (
-            f"{first} withstands {abs(points):.1f} points {side} than {second} "
-            f"({only_first} {'image' if only_first == 1 else 'images'} only {first}, {only_second} only {second}, "
-            f"n = {findings.n})."
-        )
-    )
-    return Comparison.model_validate(
-        {
-            "what": what,
-            "first": first,
-            "second": second,
-            "points": round(points, 3),
-            "only_first": only_first,
-            "only_second": only_second,
-            "sentence": sentence,
-        }
-    )
+    return compared(what, first, second, int((one & ~other).sum()), int((other & ~one).sum()), findings.n)
+
+
+def _attacked_alone(findings: Findings) -> set[str]:
+    return {step.on for purpose in SUITE for _, step in findings.steps(purpose)} - {VOTE}
 
 
 def transfer(findings: Findings) -> Transfer:

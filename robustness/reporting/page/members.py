@@ -12,7 +12,7 @@ from robustness.reporting.page.parts import (
     share_cell,
     table,
 )
-from robustness.reporting.report import SUITE, VOTE, MemberRow, Picture, Report
+from robustness.reporting.report import VOTE, MemberRow, Picture, Report
 
 SMALL = 96
 """Images not wider than this are shown with their pixels as squares."""
@@ -23,14 +23,13 @@ def members(report: Report) -> Section:
     """The vote and every member, clean and in the worst case; what the ensemble gains over its best member."""
     heads = columns("|Precision|Clean|Worst case|Attacked alone|Gradient of 0")
     rows: list[list[Content]] = [[VOTE, "", share_cell(report.clean), share_cell(report.robust), "", ""]]
-    attacked_alone = {row.on for row in report.attacks if row.purpose in SUITE}
     for row in report.members:
-        own = share_cell(row.own if row.name in attacked_alone else None)
-        shares = (share_cell(row.clean), share_cell(row.robust), own)
+        shares = (share_cell(row.clean), share_cell(row.robust), share_cell(row.own))
         rows.append([row.name, str(row.precision), *shares, _zero(row)])
     text = "Worst case of a member: every adversarial image of the report, whatever made it. Alone: those "
-    text += "that the suite made on it, where it attacks it at all."
-    compared = element("ul", *(element("li", each.sentence) for each in report.comparisons), class_="findings")
+    text += "that the suite made on it, where it attacks it at all; a member that it did not may withstand less."
+    sentences = [element("li", each.sentence) for each in report.comparisons]
+    compared = element("ul", *sentences, class_="findings") if sentences else None
     return Section(
         "members", "Members", join(compared, table("Members", heads, rows, strong=0), note(text), _fallen(report))
     )
