@@ -1,22 +1,24 @@
 """The command `empir`: hands over to the packages' own command lines, importing only the one that is asked for."""
 
-import difflib
-import importlib
-import importlib.metadata
-import itertools
-import os
-import shlex
-import sys
-from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from runtime.late_imports import INTERRUPTED, ending_at_once, import_late
 
-import click
+with ending_at_once():
+    import difflib
+    import importlib.metadata
+    import itertools
+    import os
+    import shlex
+    import sys
+    from collections.abc import Sequence
+    from contextlib import suppress
+    from pathlib import Path
+    from typing import Any, ClassVar, NoReturn
+
+    import click
 
 NAME = "empir"
-REFUSED, DEFECT, INTERRUPTED = 1, 70, 130
-"""Exit codes, beside 0 and click's 2 for a command line that is wrong."""
+REFUSED, DEFECT = 1, 70
+"""Exit codes, beside 0, click's 2 for a command line that is wrong, and INTERRUPTED."""
 
 COMMANDS = {
     "serve": ("service.cli", "Serve the bundles of a folder over HTTP."),
@@ -60,18 +62,11 @@ Exit codes:
   70   a mistake of this program: --debug shows where
   130  interrupted
 """
-EXTRA = {"export": 'pip install -e ".[export]"', "benchmarks": 'pip install -e ".[export]"'}
 
 
 def command_of(module: str, name: str) -> click.Command:
     """A package's command; where a package that it needs is missing, a message with what to install."""
-    try:
-        command = importlib.import_module(module).main.commands[name]
-    except ModuleNotFoundError as error:
-        hint = EXTRA.get(module.split(".", maxsplit=1)[0])
-        if hint is None:
-            raise
-        raise click.ClickException(f"{name} needs the package {error.name}: {hint}") from error
+    command = import_late(module, name).main.commands[name]
     assert isinstance(command, click.Command)
     return command
 
@@ -122,8 +117,7 @@ class Empir(Lazy):
         try:
             code = super().main(arguments, prog_name or NAME, complete_var, standalone_mode=False, **extra)
         except (click.Abort, KeyboardInterrupt):
-            click.echo("Interrupted.", err=True)  # on a line of its own: click has ended the one before
-            sys.exit(INTERRUPTED)
+            _say_interrupted()  # on a line of its own: click has ended the one before
         except BrokenPipeError:  # such as `empir bundles | head -1`: nobody reads on
             _to_nowhere()
             sys.exit(REFUSED)
@@ -156,10 +150,23 @@ def _leave(error: Exception, arguments: list[str]) -> NoReturn:
     if isinstance(error, OSError) and error.filename is not None:
         click.echo(f"Error: {error.filename}: {error.strerror}", err=True)
         sys.exit(REFUSED)
+    if _after_an_interrupt(error):
+        _say_interrupted()
     said = (str(error).strip() or "no words").splitlines()[0]
     again = shlex.join([NAME, "--debug", *arguments])
     click.echo(f"Error: {type(error).__name__}: {said}\nThis should not happen; to see where it did: {again}", err=True)
     sys.exit(DEFECT)
+
+
+def _after_an_interrupt(error: BaseException) -> bool:
+    """Whether the error came of Ctrl-C: raised in an import, KeyboardInterrupt may come out as another exception."""
+    before = error.__context__
+    return before is not None and (isinstance(before, KeyboardInterrupt) or _after_an_interrupt(before))
+
+
+def _say_interrupted() -> NoReturn:
+    click.echo("Interrupted.", err=True)
+    sys.exit(INTERRUPTED)
 
 
 def _to_nowhere() -> None:
@@ -170,11 +177,8 @@ def _to_nowhere() -> None:
 
 def held_out(manifest: Any, data_dir: Path | None, skip_unreadable: bool = False) -> Any:
     """The test images of a bundle's data set: handed to robustness, which may not import export, that has them."""
-    try:
-        return importlib.import_module("export.data.held_out").held_out(manifest, data_dir, skip_unreadable)
-    except ModuleNotFoundError as error:
-        hint = f"{EXTRA['export']}, or pass --images"
-        raise click.ClickException(f"evaluate needs the package {error.name}: {hint}") from error
+    module = import_late("export.data.held_out", "evaluate", instead=", or pass --images")
+    return module.held_out(manifest, data_dir, skip_unreadable)
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -17,7 +17,6 @@ from rich.table import Table
 
 from benchmarks.batches import Throughput, batches
 from benchmarks.reach import BODIES, Reach, reach, read_target
-from export.training.recipes import RECIPES
 from loadtest.commands.options import Saturated
 from loadtest.machine import pin
 from loadtest.pictures import open_pictures, tensor
@@ -31,6 +30,7 @@ from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.cli import bundles_option, open_bundle
 from runtime.ensemble import Ensemble
 from runtime.errors import BundleError, EmpirError
+from runtime.late_imports import import_late
 from runtime.prediction import Mode
 
 T = TypeVar("T")
@@ -194,7 +194,7 @@ def _accuracy(
     console: Console, opened: Bundle, data_dir: Path | None, n: int | None, adversarial: int, eps: float | None
 ) -> list[Limit]:
     """The rows over test images, clean and attacked. Raises BundleError if they are not known."""
-    recipe = RECIPES.get(opened.manifest.provenance.recipe)
+    recipe = import_late("export.training.recipes", "engine").RECIPES.get(opened.manifest.provenance.recipe)
     if recipe is None:
         name = opened.manifest.name
         raise BundleError(

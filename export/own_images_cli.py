@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +16,7 @@ from rich.text import Text
 
 from export.data.examples import DataSet
 from export.data.own_images import OwnImages
+from export.own_images_options import MOST_EPOCHS, ROBUST_EPS
 from export.training.budget import epochs_within, measured_pace
 from export.training.own_images import Choices, fine_tuning_epochs, own_recipe, parse_members
 from export.training.plan import planned_epochs
@@ -25,13 +25,9 @@ from export.training_run import checkpoints, train_bundle
 from runtime.errors import InvalidValue
 from runtime.manifest import Input, Manifest
 
-Command = Callable[..., Any]
-
-ROBUST_EPS = "4/255"
 PLAIN_EPS = "2/255"
 """To begin attacks with on members that were not trained against any."""
 LARGEST_EPS = 0.5
-MOST_EPOCHS = 1_000
 SHOWN_CLASSES = 20
 EVALUATED = 50
 
@@ -65,30 +61,6 @@ class Request:
             raise InvalidValue("expected --epochs or --minutes, got both")
         eps = parse_eps(self.eps or ROBUST_EPS) if self.robust else None
         return Choices(parse_members(self.members), self.seed, self.epochs, eps)
-
-
-def own_options(command: Command) -> Command:
-    """The options of `empir train` that go with --images."""
-    options = (
-        click.option("--images", type=click.Path(path_type=Path), help="Your own: a folder with a folder a class."),
-        click.option("--size", type=click.IntRange(16, 256), help="Side of the images in pixels. [32 or 64]"),
-        click.option(
-            "--epochs", type=click.IntRange(1, MOST_EPOCHS), help="Rounds over all images. [by their number: 10 to 60]"
-        ),
-        click.option(
-            "--minutes", type=click.FloatRange(0, min_open=True), help="Train for so long: as many epochs as fit."
-        ),
-        click.option("--seed", type=click.IntRange(0), help="Of weights and of the order of images. [0]"),
-        click.option("--members", help="Precisions, w1a1 to w8a8 or fp32. [fp32,w8a8,w4a4]"),
-        click.option(
-            "--robust", is_flag=True, default=None, help="Train against attacks; takes two to three times as long."
-        ),
-        click.option("--eps", help=f"Size of these attacks (Linf). [{ROBUST_EPS}]"),
-        click.option("--skip-unreadable", is_flag=True, default=None, help="Leave unreadable images out; count them."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 def request_of(given: dict[str, Any]) -> Request | None:

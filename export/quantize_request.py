@@ -9,11 +9,10 @@ import click
 
 from export.post_training.classifier import Preprocessing
 from export.post_training.quantization import CORRECTED, PLAIN, Method
+from export.post_training.quantize_parameters import CALIBRATION_IMAGES, FIGURE_IMAGES
 from models.precision import Precision
 
 Resize = Literal["center_crop", "stretch"]
-CALIBRATION_IMAGES = 32
-FIGURE_IMAGES = 1000
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 import empir
 from robustness.evaluation.suites import SUITES
+from runtime.bundle import DEFAULT_BUNDLE, MANIFEST
 from tests.live import HANG_S
 from tests.programs import ROOT, environment
 
@@ -31,6 +32,8 @@ COMMANDS = [
     "doctor",
 ]
 PACKAGES = ("models", "export", "runtime", "robustness", "service", "loadtest", "torch", "onnxruntime", "numpy")
+EXTRA = ("torch", "onnx", "onnxscript", "ml_dtypes", "pooch", "tqdm", "filelock")
+"""What `export` needs and the server does not."""
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
@@ -45,11 +48,11 @@ def test_help_lists_every_command_and_imports_none() -> None:
     result = python(
         "import empir, sys\n"
         "try: empir.main(['--help'])\n"
-        f"finally: print('imported', sorted({{name.split('.')[0] for name in sys.modules}} & set({PACKAGES})))"
+        f"finally: print('imported', sorted(n for n in sys.modules if n.split('.')[0] in {PACKAGES}))"
     )
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
-    assert lines[-1] == "imported []"
+    assert lines[-1] == "imported ['runtime', 'runtime.late_imports']"
     listed = itertools.takewhile(bool, lines[lines.index("Commands:") + 1 :])
     assert [line.split()[0] for line in listed] == COMMANDS
     codes = {
@@ -73,6 +76,13 @@ def test_every_command_is_there_with_a_help_and_an_example(name: str) -> None:
     assert f"empir {name}" in result.stdout
 
 
+def test_the_help_of_evaluate_names_bundles_that_are_there() -> None:
+    text = CliRunner().invoke(empir.main, ["evaluate", "--help"]).stdout
+    named = re.findall(r"^ +empir evaluate ([a-z0-9-]+)", text, re.MULTILINE)
+    assert len(named) == 3 and all((ROOT / "bundles" / name / MANIFEST).exists() for name in named)
+    assert f"({DEFAULT_BUNDLE} if none is named)" in " ".join(text.split())
+
+
 def options_of(command: click.Command, path: str) -> Iterator[tuple[str, click.Option]]:
     """Every option of a command and of the commands below it, with the words that reach it."""
     if isinstance(command, click.Group):
@@ -92,10 +102,30 @@ def test_every_option_of_every_command_has_a_help() -> None:
     assert [suite for suite in SUITES if f"{suite}: " not in helps["empir evaluate --suite"]] == []
 
 
+@pytest.mark.parametrize("name", ["train", "quantize", "check", "evaluate", "load engine"])
+def test_the_help_of_a_command_does_not_need_its_extra(name: str) -> None:
+    missing = f"import sys\nsys.modules.update(dict.fromkeys({EXTRA}))\n"
+    result = python(f"{missing}import empir\nempir.main('{name} --help'.split())")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert f"empir {name}" in result.stdout
+
+
 def test_a_command_whose_extra_is_missing_says_what_to_install() -> None:
     result = python("import sys\nsys.modules['torch'] = None\nimport empir\nempir.main(['train', '--list'])")
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == 'Error: train needs the package torch: pip install -e ".[export]"\n'
+
+
+def test_an_error_that_an_interrupt_became_is_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as interrupt:
+            raise ImportError("cannot import name 'x'") from interrupt
+    except ImportError as error:
+        failing(monkeypatch, error)
+    result = CliRunner().invoke(empir.main, ["bundles"])
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "Interrupted.\n")
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:

@@ -4,6 +4,8 @@ import click
 
 from models.precision import Precision
 
+CALIBRATION_IMAGES = 32
+FIGURE_IMAGES = 1000
 ALIASES = {"int8": "w8a8"}
 
 

@@ -131,7 +131,8 @@ def evaluate_command(
     as_json: bool,
     **asked: Any,
 ) -> None:
-    """Measure how robust BUNDLE is: every attack of a suite on n test images, and checks that the attacks work.
+    """Measure how robust BUNDLE is (mnist if none is named): every attack of a suite on n test images, and checks
+    that the attacks work.
 
     Every finished attack is saved beside --out, in FOLDER.work: after an interruption the same command goes on there.
     Writes report.json, its page report.html, and adversarial.npz, the smallest adversarial image of each that fell.
@@ -140,7 +141,7 @@ def evaluate_command(
     Examples:
       empir evaluate mnist --n 100
       empir evaluate mnist-empir --suite empir-2020 --n 1000
-      empir evaluate cifar10 --suite autoattack --eps 8/255 --n 500 --workers 2
+      empir evaluate cifar10-empir --suite autoattack --eps 8/255 --n 500 --workers 2
     """
     console = Console(stderr=True)
     # Each worker has one thread; torch, which AutoAttack needs, reads this when it is loaded.

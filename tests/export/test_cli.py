@@ -15,7 +15,7 @@ import torch
 from click.testing import CliRunner, Result
 from onnx import numpy_helper
 
-from export import cli
+from export import cli, train_command
 from export.data.examples import DataError, DataSet
 from export.graphs.parity import TOLERANCE
 from export.training import train
@@ -30,7 +30,7 @@ Invoke = Callable[..., Result]
 @pytest.fixture
 def recipes(toy_recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> dict[str, Recipe]:
     """The recipes of the command line: the toy alone."""
-    monkeypatch.setattr(cli, "RECIPES", found := {"toy": toy_recipe})
+    monkeypatch.setattr(train_command, "RECIPES", found := {"toy": toy_recipe})
     return found
 
 
