@@ -111,25 +111,41 @@ def predict(images: tuple[Path, ...], bundle: str, bundles: Path, mode: Mode, as
 @bundles_option
 @click.option("--json", "as_json", is_flag=True, help="The manifests, for machines.")
 def bundles(bundles: Path, as_json: bool) -> None:
-    """List the bundles of a folder; every checksum is verified.
+    """List the bundles of a folder; every checksum is verified. Exits with 1 if one of them is damaged.
 
     \b
     Examples:
       empir bundles
       empir bundles --bundles /srv/bundles --json
     """
-    try:
-        found = [load_bundle(folder) for folder in bundle_folders(bundles)]
-        if not found:
-            raise BundleError(f"{bundles}: expected bundles, folders with a {MANIFEST}; there is none in it; {MAKE}")
-    except EmpirError as error:
-        raise click.ClickException(str(error)) from error
+    found = {folder.name: _opened(folder) for folder in bundle_folders(bundles)}
+    if not found:
+        missing = f"{bundles}: expected bundles, folders with a {MANIFEST}; there is none in it; {MAKE}"
+        raise click.ClickException(missing)
     if as_json:
-        click.echo(orjson.dumps([bundle.manifest.model_dump(mode="json") for bundle in found]))
-        return
-    console = Console()
-    for bundle in found:
-        console.print(*_listed(bundle.manifest), sep="\n", soft_wrap=True)
+        whole = [each.model_dump(mode="json") for each in found.values() if isinstance(each, Manifest)]
+        click.echo(orjson.dumps(whole))
+    else:
+        console = Console()
+        for name, each in found.items():
+            lines = _listed(each) if isinstance(each, Manifest) else _damaged(name, each)
+            console.print(*lines, sep="\n", soft_wrap=True)
+    damaged = {name: each for name, each in found.items() if isinstance(each, BundleError)}
+    if damaged:
+        said = "; ".join(str(each) if as_json else name for name, each in damaged.items())
+        raise click.ClickException(f"{len(damaged)} of {len(found)} bundles damaged: {said}")
+
+
+def _opened(folder: Path) -> Manifest | BundleError:
+    """The manifest of a bundle, every file of which was checked, or what is wrong with it."""
+    try:
+        return load_bundle(folder).manifest
+    except BundleError as error:
+        return error
+
+
+def _damaged(name: str, error: BundleError) -> tuple[Text, ...]:
+    return Text.assemble((name, "bold"), ("  damaged", "bold red")), Text(f"  {error}", "red")
 
 
 def _listed(manifest: Manifest) -> tuple[Text, ...]:

@@ -66,6 +66,8 @@ def create_app(
     for served in catalog:
         metrics.announce(served.manifest)
     logger, tracer, ledger = log or make_logger(settings), tracer or Tracer.of(settings), ledger or Ledger()
+    for name, reason in catalog.damaged.items():
+        logger.error("a damaged bundle is not served", bundle=name, reason=reason)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

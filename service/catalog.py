@@ -1,6 +1,6 @@
 """The bundles that are served."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -59,24 +59,36 @@ class Served:
 class Catalog:
     """Served bundles by name, one of them the default."""
 
-    def __init__(self, served: Iterable[Served], default: str) -> None:
-        """Raises BundleError if the default is not among them."""
+    def __init__(self, served: Iterable[Served], default: str, damaged: Mapping[str, str] | None = None) -> None:
+        """Raises BundleError if the default is not among them; `damaged` says what is wrong with those left out."""
         self._by_name = {each.manifest.name: each for each in served}
         if default not in self._by_name:
             there = ", ".join(self._by_name) or "none"
             raise BundleError(f"default bundle: expected one that is served ({there}), got {default!r}")
         self.default = default
+        self.damaged = dict(damaged or {})
 
     @classmethod
     def load(cls, settings: Settings) -> "Catalog":
-        """Verify and load every bundle in `settings.bundles`. Raises BundleError at the first that is wrong."""
+        """Verify and load every bundle in `settings.bundles`; one that is wrong is left out, and is in `damaged`.
+
+        Raises BundleError if that is the default one: requests that name none rely on it.
+        """
         root = settings.bundles
         if not root.is_dir():
             raise BundleError(f"{root}: expected a folder of bundles (--bundles, EMPIR_BUNDLES), there is none; {MAKE}")
         folders = bundle_folders(root)
         if not folders:
             raise BundleError(f"{root}: expected bundles, folders with a {MANIFEST}; there is none in it; {MAKE}")
-        return cls([load_served(folder, settings) for folder in folders], settings.default)
+        served, damaged = [], {}
+        for folder in folders:
+            try:
+                served.append(load_served(folder, settings))
+            except BundleError as error:
+                if folder.name == settings.default:
+                    raise
+                damaged[folder.name] = str(error)
+        return cls(served, settings.default, damaged)
 
     def get(self, name: str | None) -> Served:
         """The bundle of this name, or the default for None. Raises UnknownBundle, naming those that are served."""

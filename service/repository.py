@@ -32,7 +32,7 @@ class Repository:
         self._settings, self._catalog, self._metrics = settings, catalog, metrics
         self._turn = asyncio.Lock()
         self._generations = {served.manifest.name: served.generation for served in catalog}
-        self._reasons: dict[str, str] = {}
+        self._reasons = {name: self._inside(reason) for name, reason in catalog.damaged.items()}
 
     def index(self) -> list[Entry]:
         """Every bundle that is served, and every one that is in the folder and could be."""
@@ -72,8 +72,7 @@ class Repository:
         try:
             return await asyncio.to_thread(load_served, folder, self._settings)
         except BundleError as error:
-            # Everybody may read the index; where the bundles are on this machine is nobody's business.
-            self._reasons[name] = str(error).replace(f"{self._settings.bundles}/", "")
+            self._reasons[name] = self._inside(str(error))
             raise BundleRefused(self._reasons[name]) from error
 
     def next_generation(self, loaded: Served) -> int:
@@ -106,6 +105,10 @@ class Repository:
         self._metrics.retire(self._catalog.get(name).manifest)
         self._catalog.remove(name)
         self._reasons[name] = "unloaded"
+
+    def _inside(self, reason: str) -> str:
+        """Everybody may read the index; where the bundles are on this machine is nobody's business."""
+        return reason.replace(f"{self._settings.bundles}/", "")
 
     def _folder(self, name: str) -> Path:
         folder = self._settings.bundles / name

@@ -1,5 +1,7 @@
 """A real bundle of toys on disk: 1 x 8 x 8 images of four quadrants, members of a few hundred weights."""
 
+import json
+import shutil
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -86,6 +88,26 @@ def write_toy_bundle(folder: Path) -> ToyBundle:
     manifest = toy_manifest(entries, "fp32", SHAPE, LABELS, folder.name)
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
     return ToyBundle(folder, manifest, networks, *quadrants(24, seed=200))
+
+
+def rewrite(folder: Path, **fields: object) -> None:
+    """Change fields of a manifest."""
+    path = folder / MANIFEST
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def neighbour(folder: Path, name: str) -> Path:
+    """A copy of a bundle under another name, beside it."""
+    copy = shutil.copytree(folder, folder.parent / name)
+    rewrite(copy, name=name)
+    return copy
+
+
+def flip_a_bit(file: Path) -> None:
+    """Damage a file as a disk might: one bit in its middle."""
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
 
 
 def _write_member(folder: Path, network: nn.Sequential, name: str, precision: Precision, temperature: float) -> Member:

@@ -26,11 +26,11 @@ def examined(root: Path, default: str) -> tuple[list[Finding], int]:
         try:
             bundle = load_bundle(folder, gradients=True)
         except BundleError as error:
-            advice = "The server does not start with it: restore its files, or move it out of the folder"
+            advice = f"{_without(folder.name, default)}: restore its files, or move it out of the folder"
             findings.append(fail(folder.name, str(error), advice))
             continue
         size += sum(len(graph) for graph in bundle.graphs.values())
-        findings += [_sums(bundle), *_kernels(bundle), _report(folder, bundle.manifest)]
+        findings += [_sums(bundle), *_kernels(bundle), _report(folder, bundle.manifest, default)]
     return [*findings, _default(default, [folder.name for folder in folders])], size
 
 
@@ -69,13 +69,18 @@ def judged(topic: str, precision: str, is_float: bool, kernels: Kernels) -> Find
     return ok(topic, found)
 
 
-def _report(folder: Path, manifest: Manifest) -> Finding:
+def _without(name: str, default: str) -> str:
+    """What the server does about a bundle that it refuses."""
+    return "The server does not start with it" if name == default else "The server starts, and does not serve it"
+
+
+def _report(folder: Path, manifest: Manifest, default: str) -> Finding:
     topic = f"{manifest.name}, report"
     measure = f"Measure it: empir evaluate {manifest.name} --attach"
     try:
         attached = attached_report(folder, manifest)
     except BundleError as error:
-        return fail(topic, str(error), f"The server does not start with it. {measure} --force")
+        return fail(topic, str(error), f"{_without(manifest.name, default)}. {measure} --force")
     if attached is None:
         return warn(topic, "none: nobody has measured what this bundle withstands", measure)
     report = attached.report

@@ -14,7 +14,7 @@ from runtime.bundle import MAKE, MANIFEST, load_bundle
 from runtime.cli import main
 from runtime.ensemble import Ensemble
 from runtime.images import decode_image, encode_png
-from tests.toy_bundle import LABELS, ToyBundle
+from tests.toy_bundle import LABELS, ToyBundle, flip_a_bit, neighbour
 
 
 def run(*arguments: str | Path) -> Result:
@@ -151,8 +151,21 @@ def test_an_unknown_bundle_is_refused_with_those_that_are_there(toy: ToyBundle, 
 
 def test_a_corrupt_bundle_is_named(toy_copy: Path, pictures: list[Path]) -> None:
     (toy_copy / "fp32.onnx").write_bytes(b"")
-    for command in (("predict", "--bundle", "toy", pictures[0]), ("bundles",)):
+    for command in (("predict", "--bundle", "toy", pictures[0]), ("bundles", "--json")):
         assert "toy/fp32.onnx: corrupt or altered" in error_of(run(*command, "--bundles", toy_copy.parent))
+
+
+def test_a_damaged_bundle_is_listed_as_such_among_the_others(toy_copy: Path) -> None:
+    other = neighbour(toy_copy, "other")
+    flip_a_bit(other / "fp32.onnx")
+    shown = run("bundles", "--bundles", toy_copy.parent)
+    assert error_of(shown) == "Error: 1 of 2 bundles damaged: other"
+    damaged, why, whole, *_ = shown.stdout.splitlines()
+    assert (damaged, whole[:3]) == ("other  damaged", "toy")
+    assert f"{other}/fp32.onnx: corrupt or altered: bundle.json members[2] says sha256 " in why
+    listed = run("bundles", "--bundles", toy_copy.parent, "--json")
+    assert [manifest["name"] for manifest in json.loads(listed.stdout)] == ["toy"]
+    assert f"Error: 1 of 2 bundles damaged: {other}/fp32.onnx: corrupt or altered" in error_of(listed)
 
 
 def test_quorum_is_refused_for_an_average(toy_copy: Path, pictures: list[Path]) -> None:

@@ -5,18 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from runtime.bundle import MANIFEST
 from runtime.errors import BundleError, UnknownBundle
 from service.catalog import Catalog
 from service.settings import Settings
-from tests.toy_bundle import ToyBundle
+from tests.toy_bundle import ToyBundle, flip_a_bit, neighbour
 from tests.toy_catalog import bundle_catalog
 
 
 def test_every_bundle_of_the_folder_is_served_and_found_by_name(toy_copy: Path) -> None:
-    other = shutil.copytree(toy_copy, toy_copy.parent / "other")
-    manifest = (other / MANIFEST).read_text()
-    (other / MANIFEST).write_text(manifest.replace('"name": "toy"', '"name": "other"', 1))
+    other = neighbour(toy_copy, "other")
     shutil.copytree(toy_copy, toy_copy.parent / ".toy.half-written")
     (toy_copy.parent / "notes").mkdir()
     catalog = bundle_catalog(toy_copy)
@@ -40,11 +37,17 @@ def test_a_default_that_is_not_there_is_refused(toy: ToyBundle) -> None:
         Catalog.load(Settings(bundles=toy.folder.parent))
 
 
-def test_a_corrupt_file_is_named(toy_copy: Path) -> None:
+def test_one_flipped_bit_is_not_served(toy_copy: Path) -> None:
     graph = toy_copy / "fp32.onnx"
-    graph.write_bytes(graph.read_bytes()[:-1])
+    neighbour(toy_copy, "other")
+    flip_a_bit(graph)
     with pytest.raises(BundleError, match=r"toy/fp32\.onnx: corrupt or altered"):
-        bundle_catalog(toy_copy)
+        bundle_catalog(toy_copy)  # it is the default one
+    catalog = bundle_catalog(toy_copy.parent / "other")
+    assert [served.manifest.name for served in catalog] == ["other"]
+    assert catalog.damaged.keys() == {"toy"}
+    assert catalog.damaged["toy"].startswith(f"{graph}: corrupt or altered")
+    catalog.close()
 
 
 def test_the_settings_reach_the_ensemble(toy: ToyBundle) -> None:

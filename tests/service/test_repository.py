@@ -2,7 +2,6 @@
 
 import gc
 import json
-import shutil
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from runtime.bundle import MANIFEST
 from runtime.images import encode_png
 from service.catalog import Served
 from tests.live import HANG_S, Live, Start
 from tests.service.oip.bodies import ask, document, protocol_problem
-from tests.toy_bundle import ToyBundle
+from tests.toy_bundle import ToyBundle, flip_a_bit, neighbour, rewrite
 from tests.toy_catalog import DOT, YES, Gate, bundle_catalog, full, toy_catalog
 from tests.toys import W2A4
 
@@ -36,19 +34,6 @@ def act(server: Live, action: str, name: str = "toy", **headers: str) -> Any:
 
 def index(server: Live) -> dict[str, dict[str, str]]:
     return {entry["name"]: entry for entry in server.http.post("/v2/repository/index").json()}
-
-
-def rewrite(folder: Path, **fields: object) -> None:
-    """Change fields of a manifest."""
-    path = folder / MANIFEST
-    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
-
-
-def neighbour(folder: Path, name: str) -> Path:
-    """A copy of a bundle under another name."""
-    copy = shutil.copytree(folder, folder.parent / name)
-    rewrite(copy, name=name)
-    return copy
 
 
 def test_a_bundle_is_loaded_served_and_unloaded(server: Live, toy: ToyBundle, toy_copy: Path) -> None:
@@ -96,6 +81,26 @@ def test_a_bundle_that_is_wrong_leaves_the_old_one_serving(server: Live, toy: To
     assert (entry["state"], entry["version"]) == ("READY", "1")
     assert entry["reason"].startswith("toy/fp32.onnx: corrupt or altered")
     assert server.metric("empir_bundle_reloads_total", outcome="failed") == 1
+
+
+def test_a_damaged_bundle_is_left_out_said_aloud_and_loaded_once_it_is_whole(
+    start: Start, toy: ToyBundle, toy_copy: Path
+) -> None:
+    graph = neighbour(toy_copy, "other") / "fp32.onnx"
+    flip_a_bit(graph)
+    server = start(bundle_catalog(toy_copy), bundles=toy_copy.parent, admin_key=KEY)
+    (line,) = [json.loads(line) for line in server.lines.getvalue().splitlines() if "bundle is not served" in line]
+    assert (line["level"], line["bundle"]) == ("error", "other")
+    assert line["reason"].startswith(f"{graph}: corrupt or altered")
+    assert [bundle["name"] for bundle in server.http.get("/bundles").json()["bundles"]] == ["toy"]
+    assert server.http.get("/health/ready").status_code == 200
+    entry = index(server)["other"]
+    assert (entry["state"], entry["reason"][:37]) == ("UNAVAILABLE", "other/fp32.onnx: corrupt or altered: ")
+    assert server.predict(encode_png(toy.images[0]), bundle="other").status_code == 404
+    assert act(server, "load", "other").status_code == 422
+    flip_a_bit(graph)  # back
+    assert act(server, "load", "other").status_code == 200
+    assert index(server)["other"]["reason"] == ""
 
 
 @pytest.mark.parametrize("name", ["nothing", "toy:fp32", "%2E%2E", "..%2Ftoy", ".hidden", "TOY", "toy%0A"])

@@ -13,7 +13,7 @@ from service.doctor import address, bundles, processor, variables
 from service.doctor.finding import Finding
 from service.settings import Settings
 from tests.live import Live
-from tests.toy_bundle import ToyBundle
+from tests.toy_bundle import ToyBundle, flip_a_bit, neighbour
 from tests.toy_report import toy_report
 
 XEON = (
@@ -105,6 +105,14 @@ def test_a_spoilt_graph_fails_and_so_does_a_default_that_is_not_there(toy_copy: 
     assert levels(found) == {"toy": "fail", "default bundle": "fail"}
     assert "corrupt or altered" in found[0].found
     assert found[1].advice == "--default toy, or EMPIR_DEFAULT=toy"
+
+
+def test_a_damaged_bundle_stops_the_server_only_if_it_is_the_default(toy_copy: Path) -> None:
+    neighbour(toy_copy, "whole")
+    flip_a_bit(toy_copy / "fp32.onnx")
+    for default, says in (("toy", "The server does not start with it"), ("whole", "does not serve it")):
+        (finding,) = [each for each in bundles.examined(toy_copy.parent, default)[0] if each.topic == "toy"]
+        assert finding.level == "fail" and says in finding.advice
 
 
 @pytest.mark.parametrize("there", [True, False])
