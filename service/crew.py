@@ -60,7 +60,8 @@ class Crew:
             return await self._answer(what, *arguments)
 
         link = Link(reader, writer, answer)
-        await link.closed()
+        with suppress(asyncio.CancelledError):  # at the end of the event loop, which would call that an error
+            await link.closed()
         self._links.pop(pid, None)
         self._totals.leave(pid)
 

@@ -283,6 +283,21 @@ def test_totals_are_of_all_workers_and_never_fall(tmp_path: Path) -> None:
     run(main)
 
 
+def test_a_link_that_is_open_at_the_end_of_the_event_loop_is_no_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        crew = Crew(ProbeProcess(1), make_logger(Settings(), io.StringIO()), lambda pid: None)
+        server = await asyncio.start_unix_server(crew.accept, str(tmp_path / "link"))
+        link = await Link.connect(tmp_path / "link", Toy(Disk({}), {}).answer)
+        await link.ask("hello", 1, {"a": ("1", 1)})
+        link.close()
+        server.close()  # and nobody reads any more that the link has ended
+
+    run(main)
+    assert caplog.records == []
+
+
 def test_a_worker_that_dies_while_it_joins_is_not_kept(tmp_path: Path) -> None:
     async def main() -> None:
         async with parent(tmp_path, a="1") as made:
