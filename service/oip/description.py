@@ -5,7 +5,7 @@ from typing import Any
 from service.oip.images import NAME
 from service.oip.model import Model
 
-EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"]
+EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository", "parameters", "statistics"]
 PLATFORM, MEMBER_PLATFORM = "empir_ensemble", "onnxruntime_onnx"
 CONFIG_TYPES = {"FP32": "TYPE_FP32", "INT64": "TYPE_INT64", "BYTES": "TYPE_STRING"}
 

@@ -10,6 +10,8 @@ from runtime.errors import EmpirError
 from service.settings import Settings
 from service.state import State
 
+PACKAGES = ("grpc", "grpc_health", "tritonclient")
+
 
 @asynccontextmanager
 async def grpc_lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -27,7 +29,7 @@ async def grpc_lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def require_grpc(settings: Settings) -> None:
     """Raise EmpirError if gRPC is asked for and its packages are not installed."""
-    if settings.grpc_port is not None and not (find_spec("grpc") and find_spec("tritonclient")):
+    if settings.grpc_port is not None and not all(map(find_spec, PACKAGES)):
         raise EmpirError(
             "--grpc-port: expected the extra `grpc`, which is not installed: pip install empir-serve[grpc]"
         )

@@ -12,6 +12,7 @@ from service.oip.response import InferResponse
 from service.oip.tensors import Tensor, Values
 
 CONTENTS = {"FP32": "fp32_contents", "UINT8": "uint_contents", "BYTES": "bytes_contents"}
+EMPTY_FINAL = "triton_enable_empty_final_response"
 
 
 def from_message(model: Model, message: Any, most_images: int) -> InferRequest:
@@ -25,6 +26,8 @@ def from_message(model: Model, message: Any, most_images: int) -> InferRequest:
             if extension in output.parameters:
                 raise MalformedRequest(f"outputs[{index}].parameters.{extension}: this server has no such thing")
     parameters = {name: _value(value) for name, value in message.parameters.items()}
+    if not isinstance(parameters.get(EMPTY_FINAL, False), bool):
+        raise MalformedRequest(f"parameters.{EMPTY_FINAL}: expected bool_param, got something else")
     outputs = [(output.name, True) for output in message.outputs]
     return checked_request(model, message.id, inputs, outputs, parameters, most_images)
 
@@ -39,6 +42,17 @@ def to_message(response: InferResponse) -> Any:
         message.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
         message.raw_output_contents.append(output.raw())
     return message
+
+
+def final_message(request: Any, answered: Any, error: str | None) -> Any:
+    """A ModelStreamInferResponse: the one and only answer to a request of a stream, or the error instead of it.
+
+    As Triton does for a model that is not decoupled, it says itself that it is the final one; an empty response behind
+    it, which `triton_enable_empty_final_response` asks for, follows answers that cannot know that they were the last.
+    """
+    answer = messages.ModelInferResponse(id=request.id, model_name=request.model_name) if error else answered
+    answer.parameters["triton_final_response"].bool_param = True
+    return messages.ModelStreamInferResponse(error_message=error, infer_response=answer)
 
 
 def _tensor(message: Any, raw: memoryview | None) -> Tensor:

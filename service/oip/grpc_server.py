@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict
 from typing import Any, Protocol
 
 import grpc
 import structlog
 from google.protobuf.json_format import ParseDict
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from tritonclient.grpc import service_pb2 as messages
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceServicer, add_GRPCInferenceServiceServicer_to_server
 
@@ -17,13 +18,17 @@ from service.exchange import request_id_of
 from service.logs import make_logger
 from service.oip import description
 from service.oip.admin import check_key
-from service.oip.grpc_messages import from_message, to_message
+from service.oip.grpc_health import HealthService
+from service.oip.grpc_messages import final_message, from_message, to_message
+from service.oip.grpc_stream import in_order
 from service.oip.infer import respond
 from service.oip.model import all_models, find_model
 from service.state import State
 from service.tracer import RequestTrace, Tracer
 
 DRAIN_S = 5.0
+STREAM_MOST = 8
+"""Requests of one stream that are under way at a time: enough for batches; each may hold a whole body."""
 STATUSES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,
@@ -83,6 +88,7 @@ async def serve_grpc(state: State, version: str) -> AsyncIterator[int]:
     ]
     server = grpc.aio.server(options=options)
     add_GRPCInferenceServiceServicer_to_server(InferenceService(state, version, make_logger(settings)), server)
+    add_HealthServicer_to_server(HealthService(state), server)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     try:
         port = server.add_insecure_port(f"{host}:{settings.grpc_port}")
@@ -135,13 +141,16 @@ class InferenceService(GRPCInferenceServiceServicer):  # type: ignore[misc]
 
     async def ModelStreamInfer(self, stream: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
         """Classify batches as they come; one that is refused is answered with its error, and the stream goes on."""
-        async for message in stream:
-            _, _, answer, error = await self._measured(_infer, "ModelStreamInfer", message, context)
-            if error is None:
-                yield messages.ModelStreamInferResponse(infer_response=answer)
-            else:
-                refused = messages.ModelInferResponse(id=message.id, model_name=message.model_name)
-                yield messages.ModelStreamInferResponse(error_message=error, infer_response=refused)
+
+        async def answer(message: Any) -> Any:
+            _, _, answered, error = await self._measured(_infer, "ModelStreamInfer", message, context)
+            return final_message(message, answered, error)
+
+        settings = self._state.settings
+        most = min(STREAM_MOST, settings.cores + settings.queue)  # a stream alone is never refused for its own pace
+        async with aclosing(in_order(stream, answer, most)) as answers:
+            async for answered in answers:
+                yield answered
 
     async def RepositoryIndex(self, message: Any, context: Context) -> Any:
         """The bundles that are loaded, and unless only these are asked for those that could be."""

@@ -1,6 +1,7 @@
 """gRPC with Triton's client and the published stubs: the same answers as REST's, and its own statuses."""
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,11 +12,14 @@ import grpc as protocol
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 from tritonclient.grpc import service_pb2 as messages
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 from tritonclient.utils import InferenceServerException
 
 from runtime.images import encode_png
+from service.server import drain
 from tests.live import HANG_S, Live, Start
 from tests.service.oip.bodies import ask, document
 from tests.toy_bundle import LABELS, ToyBundle
@@ -178,7 +182,7 @@ def test_unknown_models_are_not_found(grpc: Any, toy: ToyBundle) -> None:
         assert status_of(lambda call=call: call("toy:no"))[0] == "NOT_FOUND"  # type: ignore[misc]
 
 
-def test_a_stream_is_answered_one_by_one_and_outlives_a_wrong_request(grpc: Any, toy: ToyBundle) -> None:
+def test_a_stream_is_answered_in_order_and_outlives_a_wrong_request(grpc: Any, toy: ToyBundle) -> None:
     answers: Queue[tuple[Any, Any]] = Queue()
     grpc.start_stream(callback=lambda result, error: answers.put((result, error)))
     for index in range(3):
@@ -189,6 +193,86 @@ def test_a_stream_is_answered_one_by_one_and_outlives_a_wrong_request(grpc: Any,
     assert "model: expected toy" in str(received[1][1])
     for index in (0, 2):
         assert of(received[index][0].as_numpy("class_index")).item() == toy.classes[index]
+
+
+def test_requests_of_a_stream_run_side_by_side(start: Start) -> None:
+    gate = Gate("c", W2A4, YES)
+    server = start(toy_catalog(gate, full(YES, "d")), grpc_port=0)
+    answers: Queue[tuple[Any, Any]] = Queue()
+    with triton.InferenceServerClient(address(server)) as client:
+        client.start_stream(callback=lambda result, error: answers.put((result, error)))
+        value = [tensor(np.zeros((1, 1, 1, 1), np.float32), "FP32")]
+        for index in range(3):
+            client.async_stream_infer("toy", value, request_id=str(index))
+        assert gate.entered.wait(HANG_S)
+        latest = time.monotonic() + HANG_S
+        while server.state.scheduler._place.taken < 3:
+            assert time.monotonic() < latest
+            server.settle()
+        gate.opened.set()
+        assert [answers.get(timeout=HANG_S)[0].get_response().id for _ in range(3)] == ["0", "1", "2"]
+
+
+def test_each_answer_of_a_stream_says_that_it_is_the_final_one(grpc: Any, stub: Any, toy: ToyBundle) -> None:
+    value = [tensor(toy.images[:1], "FP32")]
+    answers: Queue[tuple[Any, Any]] = Queue()
+    grpc.start_stream(callback=lambda result, error: answers.put((result, error)))
+    grpc.async_stream_infer("toy", value, request_id="1", enable_empty_final_response=True)
+    grpc.async_stream_infer("toy", value, request_id="2")
+    received = [answers.get(timeout=HANG_S)[0] for _ in range(2)]
+    grpc.stop_stream()
+    assert answers.empty()
+    for index, result in enumerate(received):
+        assert result.get_response().id == str(index + 1)
+        assert result.get_response().parameters["triton_final_response"].bool_param is True
+        assert of(result.as_numpy("class_index")).item() == toy.classes[0]
+    assert "triton_final_response" not in grpc.infer("toy", value).get_response().parameters
+    (refused,) = stub.ModelStreamInfer(iter([messages.ModelInferRequest(model_name="no", id="3")]))
+    assert refused.error_message.startswith("model: expected toy")
+    assert refused.infer_response.id == "3"
+    assert refused.infer_response.parameters["triton_final_response"].bool_param is True
+    wrong = typed(toy.images[:1], "FP32", fp32_contents=toy.images[0].ravel().tolist())
+    wrong.parameters["triton_enable_empty_final_response"].int64_param = 1
+    with pytest.raises(protocol.RpcError) as caught:
+        stub.ModelInfer(wrong)
+    assert caught.value.code() == protocol.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.fixture
+def health(both: Live) -> Iterator[Any]:
+    with protocol.insecure_channel(address(both)) as channel:
+        yield HealthStub(channel)
+
+
+@pytest.mark.parametrize("service", ["", "inference.GRPCInferenceService"])
+def test_health_is_serving(health: Any, service: str) -> None:
+    question = HealthCheckRequest(service=service)
+    assert health.Check(question, timeout=HANG_S).status == HealthCheckResponse.SERVING
+    watching = health.Watch(question)
+    assert next(watching).status == HealthCheckResponse.SERVING
+    watching.cancel()
+
+
+def test_health_of_a_service_that_there_is_not_is_unknown(health: Any) -> None:
+    question = HealthCheckRequest(service="no")
+    with pytest.raises(protocol.RpcError) as caught:
+        health.Check(question, timeout=HANG_S)
+    assert caught.value.code() == protocol.StatusCode.NOT_FOUND
+    assert "got 'no'" in caught.value.details()
+    watching = health.Watch(question)
+    assert next(watching).status == HealthCheckResponse.SERVICE_UNKNOWN
+    watching.cancel()
+
+
+def test_health_says_when_the_server_drains(start: Start) -> None:
+    server = start(toy_catalog(low(YES), full(YES)), grpc_port=0)
+    with protocol.insecure_channel(address(server)) as channel:
+        health = HealthStub(channel)
+        watching = health.Watch(HealthCheckRequest(), timeout=HANG_S)
+        assert next(watching).status == HealthCheckResponse.SERVING
+        drain(server.app)
+        assert [answer.status for answer in watching] == [HealthCheckResponse.NOT_SERVING]
+        assert health.Check(HealthCheckRequest()).status == HealthCheckResponse.NOT_SERVING
 
 
 def test_no_quorum_is_unavailable_and_a_failure_gives_nothing_away(start: Start) -> None:

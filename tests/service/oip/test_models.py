@@ -25,7 +25,7 @@ CONFIG_TYPES = {"BYTES": "TYPE_STRING", "INT64": "TYPE_INT64", "FP32": "TYPE_FP3
 def test_the_server_describes_itself(rest: Any) -> None:
     metadata = rest.get_server_metadata()
     assert metadata["name"] == "empir-serve" and metadata["version"]
-    assert {"binary_tensor_data", "model_repository", "statistics"} <= set(metadata["extensions"])
+    assert {"binary_tensor_data", "model_repository", "parameters", "statistics"} <= set(metadata["extensions"])
     assert rest.is_server_live() and rest.is_server_ready()
 
 
