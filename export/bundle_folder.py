@@ -84,6 +84,21 @@ def provenance(**source: Unpack[Source]) -> Provenance:
     )
 
 
+def portable(path: Path | str) -> str:
+    """A path for the command in a manifest: as it was given, from the working folder on, or its last name alone; where
+    files lie on this machine is nobody else's business.
+
+    >>> [portable(path) for path in ("photos/train", "/home/me/photos", "../photos", ".")]
+    ['photos/train', 'photos', 'photos', '.']
+    """
+    path, here = Path(path), Path.cwd()
+    if path.is_absolute() and path != here and path.is_relative_to(here):
+        path = path.relative_to(here)
+    if path.is_absolute() or ".." in path.parts or path.parts[:1] == ("~",):
+        return path.resolve().name
+    return str(path)
+
+
 def _swap(folder: Path, out: Path, scratch: Path) -> None:
     """Move `folder` to `out`; a bundle that is there moves away first, and back if the second rename fails."""
     old = scratch / "replaced"

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from export.bundle_folder import portable
 from export.data.examples import DataSet
 from export.data.own_images import OwnImages
 from export.own_images_options import MOST_EPOCHS, ROBUST_EPS
@@ -187,8 +188,8 @@ def _intention(recipe: Recipe, request: Request) -> str:
 
 
 def _command(request: Request, recipe: Recipe, out: Path) -> str:
-    """What makes this bundle again; where the images lie on this machine is nobody else's business."""
-    words = ["empir", "train", "--images", request.images.resolve().name, "--out", f"bundles/{out.name}"]
+    """What makes this bundle again."""
+    words = ["empir", "train", "--images", portable(request.images), "--out", portable(out)]
     words += ["--size", str(recipe.input.height), "--epochs", str(recipe.training.epochs), "--seed", str(request.seed)]
     words += ["--members", request.members]
     words += ["--robust", "--eps", request.eps or ROBUST_EPS] if request.robust else []

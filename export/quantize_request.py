@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import click
 
+from export.bundle_folder import portable
 from export.post_training.classifier import Preprocessing
 from export.post_training.quantization import CORRECTED, PLAIN, Method
 from export.post_training.quantize_parameters import CALIBRATION_IMAGES, FIGURE_IMAGES
@@ -32,12 +33,12 @@ class Request:
     skip_unreadable: bool
 
     def command(self) -> str:
-        """The command that asks for this again; where files lie on this machine is nobody else's business."""
+        """The command that asks for this again."""
         before = self.preprocessing
-        words = ["empir", "quantize", self.model.name, "--calibration", self.calibration.resolve().name]
+        words = ["empir", "quantize", portable(self.model), "--calibration", portable(self.calibration)]
         words += ["--members", ",".join(self.members)]
         if self.labels is not None:
-            words += ["--labels", Path(self.labels).name]
+            words += ["--labels", portable(self.labels)]
         for option, value, usual in (
             ("--input-range", _text((before.low, before.high)), "0,1"),
             ("--mean", _text(before.mean), "0"),
@@ -48,7 +49,7 @@ class Request:
         ):
             words += [] if value == usual else [f"{option}={value}"]  # a mean may begin with a minus
         words += ["--plain"] * (self.method == PLAIN) + ["--skip-unreadable"] * self.skip_unreadable
-        return shlex.join([*words, "--out", f"bundles/{self.out.name}"])
+        return shlex.join([*words, "--out", portable(self.out)])
 
 
 def request_of(

@@ -1,6 +1,7 @@
 """What `empir train` and the proof of `empir check` do, once their packages are loaded."""
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from export.bundle_folder import refuse_to_overwrite
+from export.bundle_folder import portable, refuse_to_overwrite
 from export.graphs.parity import Parity, all_parities
 from export.graphs.restore import restore
 from export.own_images_cli import Request, request_of, train_own_images
@@ -141,7 +142,8 @@ def _train(recipe: Recipe, out: Path, data_dir: Path | None, console: Console, *
         f"{len(data.test):,} test images"
     )
     option = " --skip-unreadable" if skip_unreadable else ""
-    manifest = train_bundle(recipe, data, out, f"empir train {recipe.name}{option} --out bundles/{out.name}", console)
+    command = f"empir train {recipe.name}{option} --out {shlex.quote(portable(out))}"
+    manifest = train_bundle(recipe, data, out, command, console)
     console.print(f"Serve it:  empir serve --bundles {out.parent} --default {out.name}")
     return manifest
 

@@ -85,14 +85,15 @@ def list_classes(folder: Path, classes: Sequence[str], below: str = "") -> Image
     found = []
     for index, name in enumerate(classes):
         place = f"{below}/{name}" if below else name
-        images = [(f"{place}/{image}", index) for image in _image_names(folder / place)]
-        if not images:
-            raise DataError(
-                f"{folder / place}: expected images of this class ({', '.join(SUFFIXES)}), "
-                f"got {_instead(folder / place)}"
-            )
-        found += images
+        refuse_empty(folder / place)
+        found += [(f"{place}/{image}", index) for image in _image_names(folder / place)]
     return _listed(folder, found)
+
+
+def refuse_empty(folder: Path) -> None:
+    """Raise DataError if the folder of a class has no image, at any depth."""
+    if next(_image_names(folder), None) is None:
+        raise DataError(f"{folder}: expected images of this class ({', '.join(SUFFIXES)}), got {_instead(folder)}")
 
 
 def class_folders(folder: Path) -> tuple[str, ...]:

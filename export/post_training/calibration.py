@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from export.data.decoding import Decoder, unreadable_image
 from export.data.examples import SPLIT_SEED, DataError, Indices, as_pixels
-from export.data.image_files import ImageFiles, class_folders, list_images
-from export.data.imagenet_labels import imagenet_labels
+from export.data.image_files import ImageFiles, class_folders, list_images, refuse_empty
+from export.data.imagenet_labels import imagenet_labels, readable
 from runtime.manifest import Input
 
 UNKNOWN = -1
@@ -26,10 +26,12 @@ class Labels:
 
     names: tuple[str, ...]
     ids: tuple[str, ...] = ()
+    given: bool = True
+    """Whether somebody gave them; else they are numbers."""
 
     @classmethod
     def numbered(cls, count: int) -> "Labels":
-        return cls(tuple(f"class {index}" for index in range(count)))
+        return cls(tuple(f"class {index}" for index in range(count)), given=False)
 
     @classmethod
     def imagenet(cls) -> "Labels":
@@ -52,12 +54,15 @@ class Labels:
             raise DataError(f"{path}: expected labels that differ, got {twice!r} twice")
         return cls(names, tuple(row[0].strip() for row in rows) if all(len(row) == 2 for row in rows) else ())
 
-    def indices(self, folders: tuple[str, ...]) -> dict[str, int] | None:
-        """The class of each class folder, by id, by name, or by order if there are as many, or None."""
-        for known in (self.ids, self.names):
-            if folders and set(folders) <= set(known):
-                return {folder: known.index(folder) for folder in folders}
-        return {folder: index for index, folder in enumerate(folders)} if len(folders) == len(self.names) else None
+    def indices(self, folders: tuple[str, ...]) -> dict[str, int]:
+        """The class of each class folder, by id, by name, or by the name of its WordNet id; empty unless all are known.
+
+        Never by order: as many folders as labels may be others, or in another order.
+        """
+        for called, known in ((folders, self.ids), (folders, self.names), (readable(folders), self.names)):
+            if set(called) <= set(known):
+                return {folder: known.index(name) for folder, name in zip(folders, called, strict=True)}
+        return {}
 
 
 @dataclass
@@ -68,6 +73,8 @@ class Photos:
     classes: Indices
     decoder: Decoder
     skip_unreadable: bool
+    unknown: str = ""
+    """Why classes are not known, where they are not."""
     skipped: int = 0
 
     def __len__(self) -> int:
@@ -100,7 +107,9 @@ class Photos:
         return images
 
     def select(self, indices: Indices) -> "Photos":
-        return Photos(self.files.select(indices), self.classes[indices], self.decoder, self.skip_unreadable)
+        return Photos(
+            self.files.select(indices), self.classes[indices], self.decoder, self.skip_unreadable, self.unknown
+        )
 
 
 def calibration_photos(
@@ -109,21 +118,37 @@ def calibration_photos(
     """Photos to calibrate with, at most `calibration` and half of all, and others for the figures, at most `figures`.
 
     Chosen by a fixed seed from a flat folder or one with a folder for each class. Raises DataError if there are fewer
-    than four.
+    than four, or a class folder without any.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder of pictures, got {'a file' if folder.exists() else 'nothing'}")
-    files = list_images(folder)
+    files, folders = list_images(folder), class_folders(folder)
+    for name in folders:
+        refuse_empty(folder / name)
     if len(files) < FEWEST:
         raise DataError(
             f"{folder}: expected at least {FEWEST} pictures, half of them for the figures, got {len(files)}"
         )
     order = np.random.default_rng(SPLIT_SEED).permutation(len(files))
     count = min(calibration, len(files) // 2)
-    photos = Photos(files, _classes(files, labels), Decoder(spec), skip_unreadable)
+    classes, unknown = _classes(files, labels, folders)
+    photos = Photos(files, classes, Decoder(spec), skip_unreadable, unknown)
     return photos.select(np.sort(order[:count])), photos.select(np.sort(order[count : count + figures]))
 
 
-def _classes(files: ImageFiles, labels: Labels) -> Indices:
-    known = labels.indices(class_folders(files.folder)) or {}
-    return np.array([known.get(name.split("/", 1)[0], UNKNOWN) for name in files.names], dtype=np.int64)
+def _classes(files: ImageFiles, labels: Labels, folders: tuple[str, ...]) -> tuple[Indices, str]:
+    """The class of each file, and, where some are UNKNOWN, why."""
+    known = labels.indices(folders)
+    classes = np.array([known.get(name.split("/", 1)[0], UNKNOWN) for name in files.names], dtype=np.int64)
+    return classes, "" if (classes != UNKNOWN).all() else _why_unknown(files, labels, folders, known)
+
+
+def _why_unknown(files: ImageFiles, labels: Labels, folders: tuple[str, ...], known: dict[str, int]) -> str:
+    if not folders:
+        return "the pictures are not in class folders"
+    if not labels.given:
+        return "without --labels nobody knows which folder is which class"
+    if not known:
+        stranger = next((name for name in folders if name not in {*labels.ids, *labels.names}), folders[0])
+        return f"the folder {stranger} has the name of no label"
+    return f"{next(name for name in files.names if '/' not in name)} is in no class folder"

@@ -1,5 +1,6 @@
 """Any ONNX image classifier as a float member graph: `image` in [0, 1] to `logits`, normalisation inside."""
 
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from runtime.sessions import first_line, open_session
 
 TOLERANCE = 1e-3
 """Of the largest logit: folding batch norms moves the last bits."""
+WEIGHTED = frozenset({"BatchNormalization", "Conv", "Gemm", "MatMul"})
+KNOWN_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ def read_classifier(path: Path, preprocessing: Preprocessing) -> Classifier:
     takes float32 [N, C, H, W] and gives [N, K].
     """
     original = _load(path)
+    _refuse_broken_weights(path, original)
     shape = _image_shape(path, original)
     model, changes = _folded(path, original), []
     if _drop_softmax(model):
@@ -76,7 +80,7 @@ def _load(path: Path) -> onnx.ModelProto:
     except OSError as error:
         raise QuantizationError(f"{path}: cannot be read: {error.strerror or error}") from error
     except Exception as error:  # protobuf and the checker have no common base but Exception
-        raise QuantizationError(f"{path}: expected an ONNX model, got {first_line(error)}") from error
+        raise QuantizationError(f"{path}: expected an ONNX model, got {first_line(error)}{_where(error)}") from error
     version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     try:
         if version < OPSET:
@@ -126,7 +130,8 @@ def _folded(path: Path, original: onnx.ModelProto) -> onnx.ModelProto:
         try:
             ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions have no common base but Exception
-            raise QuantizationError(f"{path}: ONNX Runtime cannot load it: {first_line(error)}") from error
+            which = _foreign_operator(original) or "it"
+            raise QuantizationError(f"{path}: ONNX Runtime cannot load {which}: {first_line(error)}") from error
         folded = onnx.load(target)
     del folded.graph.value_info[:]
     kept = [opset for opset in folded.opset_import if opset.domain in ("", "ai.onnx")]
@@ -134,6 +139,36 @@ def _folded(path: Path, original: onnx.ModelProto) -> onnx.ModelProto:
         del folded.opset_import[:]
         folded.opset_import.extend(kept)
     return folded
+
+
+def _where(error: Exception) -> str:
+    """Operator and node, which the checker names in a later line."""
+    found = re.search(r"Name: (.*) OpType: (\S+)", str(error))
+    return "" if found is None else f", the operator {found[2]} of node {found[1]!r}"
+
+
+def _refuse_broken_weights(path: Path, model: onnx.ModelProto) -> None:
+    """Raise QuantizationError, naming it, for a constant with NaN, or weights with infinity, which a mask may have."""
+    weights = {name for node in model.graph.node if node.op_type in WEIGHTED for name in node.input[1:]}
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype.kind != "f" or np.isfinite(values).all():
+            continue
+        if tensor.name in weights or np.isnan(values).any():
+            count = int((~np.isfinite(values)).sum())
+            raise QuantizationError(
+                f"{path}: expected weights that are finite, got NaN or infinity in the initializer {tensor.name!r}, "
+                f"{count:,} of its {values.size:,} values: the model is broken, or its training diverged"
+            )
+
+
+def _foreign_operator(model: onnx.ModelProto) -> str | None:
+    """The first operator that is neither standard, nor ONNX Runtime's, nor a function of the model, with its node."""
+    functions = {(function.domain, function.name) for function in model.functions}
+    for index, node in enumerate(model.graph.node):
+        if node.domain not in KNOWN_DOMAINS and (node.domain, node.op_type) not in functions:
+            return f"the operator {node.domain}.{node.op_type} of node {node.name or f'{node.op_type}_{index}'!r}"
+    return None
 
 
 def _free_batch(model: onnx.ModelProto) -> None:
@@ -228,6 +263,10 @@ def _compare(
     )
     if found.ndim != 2 or len(found) != 2 or found.shape[1] < 2:
         raise QuantizationError(f"{path}: expected the output [N, K], a logit for each class, got {list(found.shape)}")
+    if np.isnan(wanted).any():
+        raise QuantizationError(
+            f"{path}: expected logits, got NaN for random images; do --mean and --std fit the model?"
+        )
     if softmax:
         wanted = np.log(np.maximum(wanted, 1e-30)) if wanted.min() >= 0 else wanted
         found, wanted = (values - values.max(axis=1, keepdims=True) for values in (found, wanted))

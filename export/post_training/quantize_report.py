@@ -22,7 +22,7 @@ def assumptions(classifier: Classifier, spec: Input, labels: str | None, photos:
         f"It is given pixels of {low:g} to {high:g}, less mean {mean}, over std {std}; "
         f"pictures of another size: {spec.resize}",
         f"{len(photos):,} pictures to calibrate with, {len(others):,} others for the figures"
-        + ("" if others.labelled else "; no class folders that fit the labels: agreement, but no accuracy"),
+        + ("" if others.labelled else f"; agreement, but no accuracy: {others.unknown}"),
         *(f"{change[0].upper()}{change[1:]}." for change in classifier.changes),
     ]
     return "\n".join(lines)

@@ -18,6 +18,7 @@ from export.post_training.onnx_nodes import OnnxGraph
 from export.post_training.operators import QuantizationError
 from export.post_training.qdq_graph import qdq_graph
 from export.post_training.quantization import CORRECTED, Method, quantize
+from export.post_training.quantize_parameters import EXPECTED, PRECISIONS
 from export.post_training.weighted_layers import weighted_layer, work_of
 from models.precision import Precision
 from runtime.bundle import load_bundle
@@ -69,8 +70,8 @@ def quantized_member(
     if precision.is_float:
         data = classifier.model.SerializeToString()
         return MemberGraph(name, precision, data, *integer_layers(data))
-    if precision.activations != 8 or precision.weights < 2:
-        raise QuantizationError(f"members: expected fp32, int8, or w2a8 to w8a8 after training, got {precision}")
+    if precision not in PRECISIONS.values():
+        raise QuantizationError(f"members: expected {EXPECTED}, got {precision}")
     graph = OnnxGraph(classifier.model)
     decided = quantize(graph, images, precision.weights, method, report)
     data = qdq_graph(graph, decided, name).SerializeToString()

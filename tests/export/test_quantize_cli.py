@@ -15,6 +15,8 @@ from runtime.ensemble import Ensemble
 from runtime.manifest import Manifest
 from tests.export.onnx_toys import toy_images, toy_onnx
 
+TAKEN = "expected fp32, int8 (which is w8a8), or w2a8 to w8a8: activations have 8 bits where nothing is trained"
+
 
 @pytest.fixture
 def workplace(tmp_path: Path) -> Path:
@@ -71,13 +73,19 @@ def test_for_machines_the_manifest_is_all_that_standard_output_has(workplace: Pa
 
 
 def test_without_known_classes_there_is_agreement_alone(workplace: Path) -> None:
-    (workplace / "photos" / "d").rename(workplace / "photos" / "e")
-    (workplace / "photos" / "f").mkdir()
     result = quantize(workplace, "--members", "int8,w4a8")
-    assert "no class folders that fit the labels: agreement, but no accuracy" in result.stdout
+    assert "; agreement, but no accuracy: without --labels nobody knows which folder is which class" in result.stdout
     manifest = load_bundle(workplace / "bundles" / "toy").manifest
     assert manifest.clean_accuracy is None and manifest.vote.tie_breaker == "int8"
     assert manifest.labels == ("class 0", "class 1", "class 2", "class 3")
+
+
+def test_labels_that_are_not_the_folders_give_no_accuracy_though_they_are_as_many(workplace: Path) -> None:
+    (workplace / "labels.txt").write_text("z\ny\nx\nw\n")
+    result = quantize(workplace, "--members", "int8", "--labels", str(workplace / "labels.txt"))
+    assert "; agreement, but no accuracy: the folder a has the name of no label\n" in result.stdout
+    manifest = load_bundle(workplace / "bundles" / "toy").manifest
+    assert (manifest.clean_accuracy, manifest.members[0].clean_accuracy) == (None, None)
 
 
 def test_an_operator_without_a_rule_is_named_and_nothing_is_written(workplace: Path) -> None:
@@ -92,8 +100,15 @@ def test_an_operator_without_a_rule_is_named_and_nothing_is_written(workplace: P
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--members", "fp32,w9a8"], "expected fp32, or w1a1 to w8a8, got 'w9a8'; int8 is w8a8"),
-        (["--members", "fp32,w4a4"], "expected fp32, int8, or w2a8 to w8a8 after training, got w4a4"),
+        (
+            ["--members", "fp32,w9a8"],
+            f"{TAKEN}, got w9a8",
+        ),
+        (
+            ["--members", "fp32,w4a4"],
+            f"{TAKEN}, got w4a4",
+        ),
+        (["--members", ""], f"{TAKEN}, got nothing"),
         (["--members", "int8,int8"], "expected members that differ, got int8,int8"),
         (["--mean", "a,b"], "expected numbers between commas, got 'a,b'"),
         (["--std", "0"], "--std above 0"),

@@ -25,13 +25,13 @@ COMMANDS = {
     "numbers": "--input-range=-1,255 --mean=-0.25,0.5,0.49803922 --std=0.5,1e-05,2",
     "pictures": "--resize=stretch --calibration-images=8 --images=64 --skip-unreadable",
     "method": "--members int8,w4a8 --plain --labels imagenet",
-    "a file": "--labels 'my labels.txt'",
+    "a file": "--labels 'lists/my labels.txt'",
 }
 
 
 @pytest.mark.parametrize("options", COMMANDS.values(), ids=COMMANDS.keys())
 def test_the_command_asks_for_the_same_again(options: str) -> None:
-    request = asked(["net.onnx", "--calibration", "photos", "--out", "bundles/net", *shlex.split(options)])
+    request = asked(["nets/net.onnx", "--calibration", "photos/train", "--out", "out/net", *shlex.split(options)])
     program, name, *again = shlex.split(request.command())
     assert (program, name) == ("empir", "quantize")
     assert asked(again) == request
@@ -40,7 +40,7 @@ def test_the_command_asks_for_the_same_again(options: str) -> None:
 
 def test_what_was_not_chosen_is_not_said_and_folders_are_nobodys_business() -> None:
     request = asked(["/home/me/net.onnx", "--calibration", "/home/me/photos", "--out", "/srv/net"])
-    expected = "empir quantize net.onnx --calibration photos --members fp32,int8,w4a8 --out bundles/net"
+    expected = "empir quantize net.onnx --calibration photos --members fp32,int8,w4a8 --out net"
     assert request.command() == expected
     assert (request.model, request.calibration, request.out) == tuple(
         map(Path, ("/home/me/net.onnx", "/home/me/photos", "/srv/net"))
@@ -49,6 +49,16 @@ def test_what_was_not_chosen_is_not_said_and_folders_are_nobodys_business() -> N
     assert (request.method, asked(["net.onnx", "--calibration", "p", "--out", "n", "--plain"]).method) == (
         CORRECTED,
         PLAIN,
+    )
+
+
+def test_below_the_working_folder_an_absolute_path_is_as_if_given_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    request = asked(["net.onnx", "--calibration", str(tmp_path / "photos/train"), "--out", f"{tmp_path}/out/net"])
+    assert request.command() == (
+        "empir quantize net.onnx --calibration photos/train --members fp32,int8,w4a8 --out out/net"
     )
 
 

@@ -1,5 +1,6 @@
 """export/post_training/calibration.py: which pictures calibrate, which give figures, and what their classes are."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -48,8 +49,8 @@ def test_pixels_are_those_of_serving(tmp_path: Path) -> None:
     [
         ({"n1": 1, "n2": 2}, "ids"),
         ({"dog": 1, "bird": 2}, "names"),
-        ({"a": 0, "b": 1, "c": 2}, "their order"),
-        ({"dog": UNKNOWN, "wolf": UNKNOWN}, "nothing"),
+        ({"a": UNKNOWN, "b": UNKNOWN, "c": UNKNOWN}, "the folder a has the name of no label"),
+        ({"dog": UNKNOWN, "wolf": UNKNOWN}, "the folder wolf has the name of no label"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -57,9 +58,42 @@ def test_class_folders_are_known_by(tmp_path: Path, folders: dict[str, int], exp
     for name in folders:
         pictures(tmp_path / name, 4)
     _, others = calibration_photos(tmp_path, LABELS, SPEC, 4, 100)
-    assert others.labelled == (expected != "nothing")
+    assert others.labelled == (expected in ("ids", "names")) and others.unknown == ("" if others.labelled else expected)
     found = dict(zip((name.split("/")[0] for name in others.files.names), others.classes.tolist(), strict=True))
     assert found.items() <= folders.items() and len(found) > 1
+
+
+def test_class_folders_are_known_by_the_labels_of_their_wordnet_ids(tmp_path: Path) -> None:
+    for name in ("n01443537", "n01440764"):
+        pictures(tmp_path / name, 4)
+    _, others = calibration_photos(tmp_path, Labels(("goldfish", "great auk", "tench")), SPEC, 4, 100)
+    found = {name.split("/")[0]: index for name, index in zip(others.files.names, others.classes.tolist(), strict=True)}
+    assert found == {"n01443537": 0, "n01440764": 2}
+
+
+@pytest.mark.parametrize(
+    ("folders", "labels", "why"),
+    [
+        ((), LABELS, "the pictures are not in class folders"),
+        (("a", "b", "c"), Labels.numbered(3), "without --labels nobody knows which folder is which class"),
+        (("dog", "."), LABELS, r"\d\.png is in no class folder"),
+    ],
+    ids=["a flat folder", "no labels", "beside them"],
+)
+def test_where_classes_are_not_known_it_is_said_why(
+    tmp_path: Path, folders: tuple[str, ...], labels: Labels, why: str
+) -> None:
+    for name in folders or (".",):
+        pictures(tmp_path / name, 4)
+    _, others = calibration_photos(tmp_path, labels, SPEC, 2, 100)
+    assert not others.labelled and re.fullmatch(why, others.unknown)
+
+
+def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
+    pictures(tmp_path / "dog", 8)
+    (tmp_path / "cat").mkdir()
+    with pytest.raises(DataError, match=r"cat: expected images of this class .*, got an empty folder"):
+        calibration_photos(tmp_path, LABELS, SPEC, 4, 100)
 
 
 def test_an_unreadable_picture_is_named_or_skipped_and_counted(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from export.graphs.graph import OPSET
 from export.post_training.classifier import Preprocessing, read_classifier
@@ -88,6 +88,32 @@ def a_map(model: onnx.ModelProto) -> None:
     model.graph.output[0].CopyFrom(helper.make_tensor_value_info("features", TensorProto.FLOAT, [1, 8, 4, 4]))
 
 
+def unknown_domain(model: onnx.ModelProto) -> None:
+    model.graph.node[4].CopyFrom(helper.make_node("Swirl", ["d"], ["e"], "swirl_here", domain="com.acme"))
+    model.opset_import.append(helper.make_opsetid("com.acme", 1))
+
+
+def unknown_operator(model: onnx.ModelProto) -> None:
+    model.graph.node[4].CopyFrom(helper.make_node("Swirl", ["d"], ["e"], "swirl_here"))
+
+
+def logarithm_of_less_than_nothing(model: onnx.ModelProto) -> None:
+    model.graph.node[4].CopyFrom(helper.make_node("Log", ["d"], ["e"], "log"))
+
+
+def with_weight(name: str, value: float) -> Edit:
+    """One of the values of an initializer is this."""
+
+    def spoil(model: onnx.ModelProto) -> None:
+        tensor = next(each for each in model.graph.initializer if each.name == name)
+        values = numpy_helper.to_array(tensor).copy()
+        values.flat[2] = value
+        tensor.CopyFrom(numpy_helper.from_array(values, name))
+
+    spoil.__name__ = f"{name} of {value}"
+    return spoil
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -96,6 +122,11 @@ def a_map(model: onnx.ModelProto) -> None:
         (bytes_in, r"expected one input.*got pixels uint8 "),
         (any_size, r"a fixed size, got pixels float \[1, 3, 'H', 8\]"),
         (two_outputs, "expected one output, the logits, got probabilities, features"),
+        (unknown_domain, r"cannot load the operator com\.acme\.Swirl of node 'swirl_here'"),
+        (unknown_operator, r"No Op registered for Swirl.*, the operator Swirl of node 'swirl_here'"),
+        (logarithm_of_less_than_nothing, r"expected logits, got NaN for random images; do --mean"),
+        (with_weight("stem", np.nan), r"weights that are finite, .* the initializer 'stem', 1 of its 216 values"),
+        (with_weight("head", -np.inf), r"weights that are finite, .* the initializer 'head', 1 of its 32 values"),
         (a_map, r"expected the output \[N, K\], a logit for each class, got \[2, 8, 4, 4\]"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
