@@ -36,6 +36,10 @@ AUDIT_PATIENCE_S = 0.01
 """How often an audit looks whether the server has nothing else to do."""
 
 
+Ran = Callable[[Judged], None]
+"""Told of an execution: what it says of all the images that were in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Placed:
     """A request's share of a batch: its images are those of `judged` from `first` on."""
@@ -55,10 +59,12 @@ class Placed:
 class Waiting:
     """A request whose images wait for a core."""
 
-    __slots__ = ("answer", "arrived", "images", "left", "mode", "served", "since")
+    __slots__ = ("answer", "arrived", "images", "left", "mode", "ran", "served", "since")
 
-    def __init__(self, served: Served, images: Images, mode: Mode, left: Callable[[], bool], since: float) -> None:
-        self.served, self.images, self.mode, self.left, self.since = served, images, mode, left, since
+    def __init__(
+        self, served: Served, images: Images, mode: Mode, left: Callable[[], bool], since: float, ran: Ran | None
+    ) -> None:
+        self.served, self.images, self.mode, self.left, self.since, self.ran = served, images, mode, left, since, ran
         self.answer: asyncio.Future[Placed] = asyncio.get_running_loop().create_future()
         self.arrived = time.perf_counter()
 
@@ -121,12 +127,14 @@ class Scheduler:
         mode: Mode,
         left: Callable[[], bool] = lambda: False,
         since: float | None = None,
+        ran: Ran | None = None,
     ) -> Placed:
         """The answer for images [N, C, H, W], alone or in a batch with others of the same bundle and mode.
 
         `left` says whether the caller has gone: then its images are not run. `since`: when its place was taken, now if
-        that is None. Raises QueueFull at once when too many wait, DeadlineExceeded when the answer is not there in
-        time, CallerLeft when it was waiting and has gone.
+        that is None. `ran` is told of the execution, unless another of the same batch has been: whether or not this
+        caller is still there. Raises QueueFull at once when too many wait, DeadlineExceeded when the answer is not
+        there in time, CallerLeft when it was waiting and has gone.
         """
         since = time.perf_counter() if since is None else since
         self._asked += 1
@@ -135,14 +143,14 @@ class Scheduler:
         alone = self._place.taken <= 1 and self._busy == 0 and not self._waiting
         if alone and _estimate(served, len(images)) < INLINE_SECONDS:
             judged = served.predict(images, mode, self._cores)
-            self._ran(served, images, mode, judged)
+            self._ran(served, images, mode, judged, ran)
             self.deadline.check(since)
             return Placed(judged, 0, len(images), 0.0)
         if self._busy >= self._cores and len(self._waiting) >= self._settings.queue:
             self._waiting = deque(each for each in self._waiting if not self._is_gone(each))
             if len(self._waiting) >= self._settings.queue:
                 raise _full(len(self._waiting))
-        waiting = Waiting(served, images, mode, left, since)
+        waiting = Waiting(served, images, mode, left, since, ran)
         self._waiting.append(waiting)
         self._depth()
         self._dispatch_soon()
@@ -226,9 +234,12 @@ class Scheduler:
         if self._waiting:
             self._dispatch_soon()
         if judged is not None:
-            self._ran(batch[0].served, images, batch[0].mode, judged)
+            first_told = next((each.ran for each in batch if each.ran is not None), None)
+            self._ran(batch[0].served, images, batch[0].mode, judged, first_told)
 
-    def _ran(self, served: Served, images: Images, mode: Mode, judged: Judged) -> None:
+    def _ran(self, served: Served, images: Images, mode: Mode, judged: Judged, ran: Ran | None) -> None:
+        if ran is not None:
+            ran(judged)
         self._ledger.note(partial(self._metrics.of(served.manifest).ran, judged.prediction))
         if mode == "quorum":
             self._consider_audit(served, images, judged.prediction)

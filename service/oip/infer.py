@@ -44,11 +44,11 @@ async def respond(
     start = time.perf_counter()
     images, waited = await _images(state, model, request.image, left, since)
     decoded = time.perf_counter()
-    placed = await state.scheduler.predict(model.served, images, mode, left, since)
+    placed = await state.scheduler.predict(model.served, images, mode, left, since, counted.executed)
     if parts is not None:
         parts += parts_of(model.served.manifest, placed, start, waited, decoded)
     prediction = placed.judged.prediction
-    counted.images, counted.leads = len(images), placed.first == 0
+    counted.images, counted.together = len(images), len(prediction.verdict)
     counted.stages = stages_of(placed, decoded - start, waited)
     state.ledger.note(partial(_count, state, model, placed, mode, counted.stages))
     if prediction.details:

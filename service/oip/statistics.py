@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
 
+from runtime.prediction import Prediction
+from service.catalog import Judged
 from service.ledger import Ledger
 from service.oip.model import Model
 
@@ -32,44 +34,57 @@ class ModelStatistics:
 
     last_inference_ms: int = 0
     images: int = 0
-    executions: int = 0
     tallies: defaultdict[str, Tally] = field(default_factory=partial(defaultdict, Tally))
-    """Of whole requests: success and fail."""
-    batches: dict[int, defaultdict[str, Tally]] = field(default_factory=dict)
-    """Of the stages of those that were answered, by their number of images."""
+    """Of requests: success and fail, and of those that were answered their stages."""
+    batches: defaultdict[int, defaultdict[str, Tally]] = field(
+        default_factory=partial(defaultdict, partial(defaultdict, Tally))
+    )
+    """Of executions: their stages, by the number of images that were run together."""
 
     def succeeded(self, request: "Counted", seconds: float) -> None:
         """Count a request that was answered."""
         self.last_inference_ms = time.time_ns() // 1_000_000
         self.images += request.images
-        self.executions += request.leads
         self.tallies["success"].add(seconds)
-        batch = self.batches.setdefault(request.images, defaultdict(Tally))
         for stage, name in STAGES.items():
-            batch[name].add(request.stages[stage])
+            self.tallies[name].add(request.stages[stage])
+        self.batches[request.together]["compute_input"].ns += round(1e9 * request.stages["decode"])
+
+    def executed(self, prediction: Prediction) -> None:
+        """Count an execution, one for all the requests whose images were in it; each adds the time of its decoding."""
+        batch = self.batches[len(prediction.verdict)]
+        batch["compute_input"].add(0)
+        batch["compute_infer"].add(prediction.inference_seconds)
+        batch["compute_output"].add(prediction.vote_seconds)
+
+    @property
+    def executions(self) -> int:
+        """How often the model was run."""
+        return sum(batch["compute_infer"].count for batch in self.batches.values())
+
+    @property
+    def events(self) -> int:
+        """Grows with everything that is counted."""
+        return self.tallies["success"].count + self.tallies["fail"].count + self.executions
 
     def add(self, other: "ModelStatistics") -> None:
         """Count what another process has counted."""
         self.last_inference_ms = max(self.last_inference_ms, other.last_inference_ms)
         self.images += other.images
-        self.executions += other.executions
         _add(self.tallies, other.tallies)
         for size, tallies in other.batches.items():
-            _add(self.batches.setdefault(size, defaultdict(Tally)), tallies)
+            _add(self.batches[size], tallies)
 
     def document(self, model: Model) -> dict[str, Any]:
         """As Triton says it."""
         names = ("success", "fail", *STAGES.values(), "cache_hit", "cache_miss")
-        total: defaultdict[str, Tally] = defaultdict(Tally)
-        for tallies in (self.tallies, *self.batches.values()):
-            _add(total, tallies)
         return {
             "name": model.name,
             "version": model.version,
             "last_inference": self.last_inference_ms,
             "inference_count": self.images,
             "execution_count": self.executions,
-            "inference_stats": _tallied(total, names),
+            "inference_stats": _tallied(self.tallies, names),
             "batch_stats": [
                 {"batch_size": size, **_tallied(tallies, ("compute_input", "compute_infer", "compute_output"))}
                 for size, tallies in sorted(self.batches.items())
@@ -98,9 +113,8 @@ class Statistics:
 
     @property
     def events(self) -> int:
-        """Grows with every request that is counted."""
-        each = self._of.values()
-        return sum(statistics.tallies[name].count for statistics in each for name in ("success", "fail"))
+        """Grows with everything that is counted."""
+        return sum(statistics.events for statistics in self._of.values())
 
     def document(self, models: Iterable[Model]) -> dict[str, Any]:
         """The answer to a request for statistics."""
@@ -112,11 +126,14 @@ class Counted:
 
     def __init__(self, statistics: ModelStatistics, ledger: Ledger) -> None:
         self._statistics, self._ledger, self._start = statistics, ledger, time.perf_counter()
-        self.images = 0
-        self.leads = True
-        """Whether it is the first of its batch: a batch of several requests is one execution."""
+        self.images, self.together = 0, 0
+        """Of the request, and of the execution that they were part of."""
         self.stages: dict[str, float] = {}
         """Seconds of each stage, once they are known."""
+
+    def executed(self, judged: Judged) -> None:
+        """Count an execution that it is the first request of: it has been, whatever becomes of the request."""
+        self._ledger.note(partial(self._statistics.executed, judged.prediction))
 
     def __enter__(self) -> Self:
         return self
