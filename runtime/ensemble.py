@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -51,9 +51,10 @@ class Ensemble:
         cores: int | None = None,
         engines: Sequence[Engine] | None = None,
     ) -> None:
-        """`cores` bounds how many members run at once, over all callers; None takes those this process may use.
+        """`cores` bounds how many members one call runs at once; None takes those this process may use.
 
-        `engines`: what runs each member; None for ONNX Runtime.
+        Over several callers and ensembles whoever calls bounds them: `predict` keeps to its `idle_cores`, and `width`
+        says how many of those it takes. `engines`: what runs each member; None for ONNX Runtime.
         """
         self.members = list(members)
         self.engines = [Engine() for _ in self.members] if engines is None else list(engines)
@@ -136,7 +137,7 @@ class Ensemble:
         walls = []
         for _ in range(repeats):
             start = time.perf_counter()
-            self._concurrently(self._all, image)
+            self._concurrently(self._all, image, self.cores)
             walls.append(time.perf_counter() - start)
         self._hop_seconds = max(0.0, min(walls) - self._spread(self._all, self.cores))
         self.timing = Timing(
@@ -151,11 +152,20 @@ class Ensemble:
         """
         if self.concurrency != "auto":
             return self.concurrency == "members"
-        cores = self.cores if idle_cores is None else min(idle_cores, self.cores)
+        cores = self._allowed(idle_cores)
         if cores < 2 or len(indices) < 2:
             return False
         in_turn = sum(self._image_seconds[i] for i in indices)
         return n_images * self._spread(indices, cores) + self._hop_seconds < n_images * in_turn
+
+    def width(self, mode: Mode, n_images: int, idle_cores: int) -> int:
+        """How many members `predict` then runs at once, at most: so many cores it takes while it runs."""
+        groups = [self._all] if mode == "full" else [self._first, self._others]
+        wide = [len(group) for group in groups if self.side_by_side(group, n_images, idle_cores)]
+        return max(1, min(self._allowed(idle_cores), max(wide, default=1)))
+
+    def _allowed(self, idle_cores: int | None) -> int:
+        return self.cores if idle_cores is None else min(idle_cores, self.cores)
 
     def _spread(self, indices: Sequence[int], cores: int) -> float:
         """Seconds for one image with these members on `cores` threads, the longest first, without what threads cost."""
@@ -168,7 +178,7 @@ class Ensemble:
         """Verdicts for images float32 [N, C, H, W] in [0, 1].
 
         `quorum` runs the low-precision members first and the others only on the images whose verdict is still open;
-        the verdict is the same as with `full`. `idle_cores`: that members may use, all by default.
+        the verdict is the same as with `full`. At most `idle_cores` members run at once, by default one on each core.
         Raises InvalidValue for `quorum` with the `average` rule.
         """
         if mode == "quorum" and self.vote.rule == "average":
@@ -221,8 +231,10 @@ class Ensemble:
             rows = None
         batch = images if rows is None else images[rows]
         start = time.perf_counter()
-        run = self._concurrently if self.side_by_side(indices, len(batch), idle_cores) else self._in_turn
-        answers = run(indices, batch)
+        if self.side_by_side(indices, len(batch), idle_cores):
+            answers = self._concurrently(indices, batch, self._allowed(idle_cores))
+        else:
+            answers = self._in_turn(indices, batch)
         ballot.inference_seconds += time.perf_counter() - start
         ballot.enter(indices, answers, rows)
 
@@ -235,30 +247,49 @@ class Ensemble:
             answers.append((answer, time.perf_counter()))
         return answers
 
-    def _concurrently(self, indices: Sequence[int], batch: Images) -> list[tuple[Answer, float]]:
+    def _concurrently(self, indices: Sequence[int], batch: Images, cores: int) -> list[tuple[Answer, float]]:
         start = time.perf_counter()
-        runs: list[tuple[Future[tuple[Answer, float]], ort.RunOptions]] = []
-        for index in indices:
-            options = ort.RunOptions()
-            runs.append((self._pool.submit(_timed_answer, self.members[index], batch, options), options))
-        late = wait([future for future, _ in runs], timeout=self._deadline_s).not_done
+        runs = [_Run(self.members[index], batch) for index in indices]
+        next_one = iter(runs)  # shared by the threads: whichever is free takes the next member
+        for _ in range(min(cores, len(runs))):
+            self._pool.submit(_work_off, next_one)
+        late = wait([run.answer for run in runs], timeout=self._deadline_s).not_done
         answers = []
-        for future, options in runs:
-            if future in late:
-                options.terminate = True  # frees the thread: ONNX Runtime stops at the next node
-                future.cancel()
+        for run in runs:
+            if run.answer in late:
+                run.options.terminate = True  # frees the thread: ONNX Runtime stops at the next node
+                run.answer.cancel()
                 now = time.perf_counter()
                 answers.append((Answer(None, now - start, "deadline"), now))
             else:
-                answers.append(future.result())
+                answers.append(run.answer.result())
         return answers
+
+
+class _Run:
+    """A member's answer to a batch, and when it was there; still to come."""
+
+    def __init__(self, member: Network, batch: Images) -> None:
+        self._member, self._batch = member, batch
+        self.options = ort.RunOptions()
+        self.answer: Future[tuple[Answer, float]] = Future()
+
+    def __call__(self) -> None:
+        if not self.answer.set_running_or_notify_cancel():
+            return
+        try:
+            answer = self._member.answer(self._batch, self.options)
+        except BaseException as error:
+            self.answer.set_exception(error)
+        else:
+            self.answer.set_result((answer, time.perf_counter()))
+
+
+def _work_off(runs: Iterator[_Run]) -> None:
+    for run in runs:
+        run()
 
 
 def usable_cores() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _timed_answer(member: Network, batch: Images, options: ort.RunOptions) -> tuple[Answer, float]:
-    answer = member.answer(batch, options)
-    return answer, time.perf_counter()

@@ -13,7 +13,7 @@ SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 OUTCOMES = ("unanimous", "majority", "tie_break", "no_quorum")
 REASONS = ("error", "nonfinite", "deadline")
 RELOADS = ("loaded", "unloaded", "failed")
-AUDITS = ("agreement", "dissent")
+AUDITS = ("agreement", "dissent", "dropped")
 STAGES = ("decode", "queue", "inference", "vote")
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 SHARES = (0.2, 0.25, 1 / 3, 0.4, 0.5, 0.6, 2 / 3, 0.75, 0.8, 1.0)
@@ -63,7 +63,7 @@ class Metrics:
         self.bundle_reloads = counter("bundle_reloads", "Bundles loaded after the start.", "outcome")
         for outcome in RELOADS:
             self.bundle_reloads.labels(outcome)
-        asked = "Quorum answers whose skipped members were asked afterwards."
+        asked = "Quorum answers chosen for an audit: what their skipped members said afterwards, or dropped unasked."
         self.audit = counter("audit", asked, "bundle", "result")
         self._bundles: dict[tuple[str, str, int, str], BundleMetrics] = {}
 
@@ -140,6 +140,10 @@ class BundleMetrics:
     def audited(self, dissent: bool) -> None:
         """Count one audit."""
         self._audit["dissent" if dissent else "agreement"].inc()
+
+    def audits_dropped(self, count: int) -> None:
+        """Count images that were chosen for an audit, and for which no core was idle in time."""
+        self._audit["dropped"].inc(count)
 
 
 def outcome_of(prediction: Prediction, image: int) -> str:

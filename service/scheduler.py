@@ -14,7 +14,8 @@ from functools import partial
 import numpy as np
 
 from runtime.member import Images
-from runtime.prediction import Mode, Prediction
+from runtime.prediction import Mode
+from service.audits import Audits, Work
 from service.catalog import Judged, Served
 from service.deadline import Deadline
 from service.errors import CallerLeft, QueueFull
@@ -59,12 +60,14 @@ class Placed:
 class Waiting:
     """A request whose images wait for a core."""
 
-    __slots__ = ("answer", "arrived", "images", "left", "mode", "ran", "served", "since")
+    __slots__ = ("answer", "arrived", "images", "in_line", "left", "mode", "ran", "served", "since")
 
     def __init__(
         self, served: Served, images: Images, mode: Mode, left: Callable[[], bool], since: float, ran: Ran | None
     ) -> None:
         self.served, self.images, self.mode, self.left, self.since, self.ran = served, images, mode, left, since, ran
+        self.in_line = False
+        """Whether every core was busy when it came."""
         self.answer: asyncio.Future[Placed] = asyncio.get_running_loop().create_future()
         self.arrived = time.perf_counter()
 
@@ -102,7 +105,7 @@ class Scheduler:
     def __init__(
         self, settings: Settings, metrics: Metrics, chance: random.Random, ledger: Ledger | None = None
     ) -> None:
-        self._settings, self._metrics, self._chance = settings, metrics, chance
+        self._settings, self._metrics = settings, metrics
         self._ledger = ledger or Ledger(1)
         self._cores = settings.cores
         self._threads = ThreadPoolExecutor(self._cores, thread_name_prefix="predict")
@@ -111,7 +114,7 @@ class Scheduler:
         self._busy, self._asked = 0, 0
         self._place = Place(self._cores, settings.queue)
         self._dispatching = False
-        self._audits: set[asyncio.Task[None]] = set()
+        self._audits = Audits(settings.audit_rate, metrics, chance, self._on_idle_core)
 
     def place(self) -> AbstractContextManager[float]:
         """A place among the requests that are served or wait; taken once the body is there: slow senders fill none.
@@ -151,6 +154,7 @@ class Scheduler:
             if len(self._waiting) >= self._settings.queue:
                 raise _full(len(self._waiting))
         waiting = Waiting(served, images, mode, left, since, ran)
+        waiting.in_line = self._busy >= self._cores
         self._waiting.append(waiting)
         self._depth()
         self._dispatch_soon()
@@ -205,27 +209,33 @@ class Scheduler:
         first = batch[0]
         images = first.images if len(batch) == 1 else np.concatenate([each.images for each in batch])
         started = time.perf_counter()
-        idle = self._cores - self._busy
-        self._busy += 1
+        # Where requests wait for cores, they keep those busy better than members side by side do.
+        idle = 1 if self._waiting or first.in_line else self._cores - self._busy
+        took = 1 if idle == 1 else first.served.ensemble.width(first.mode, len(images), idle)
+        self._busy += took
         small = _estimate(first.served, 1) < INLINE_SECONDS
         if self._cores == 1 and small and _estimate(first.served, len(images)) < ONLY_CORE_SECONDS:
             try:
                 judged = first.served.predict(images, first.mode, idle)
             except Exception as error:
-                self._finish(batch, images, started, None, error)
+                self._finish(batch, images, started, took, None, error)
             else:
-                self._finish(batch, images, started, judged, None)
+                self._finish(batch, images, started, took, judged, None)
             return
-        work = asyncio.get_running_loop().run_in_executor(
-            self._threads, first.served.predict, images, first.mode, idle if not self._waiting else 1
-        )
+        work = asyncio.get_running_loop().run_in_executor(self._threads, first.served.predict, images, first.mode, idle)
         # The core is free when the thread is done, which is later than the moment its callers give up.
-        work.add_done_callback(lambda done: self._finish(batch, images, started, *_outcome(done)))
+        work.add_done_callback(lambda done: self._finish(batch, images, started, took, *_outcome(done)))
 
     def _finish(
-        self, batch: list[Waiting], images: Images, started: float, judged: Judged | None, error: BaseException | None
+        self,
+        batch: list[Waiting],
+        images: Images,
+        started: float,
+        took: int,
+        judged: Judged | None,
+        error: BaseException | None,
     ) -> None:
-        self._busy -= 1
+        self._busy -= took
         row = 0
         for each in batch:
             placed = None if judged is None else Placed(judged, row, len(each.images), started - each.arrived)
@@ -242,7 +252,7 @@ class Scheduler:
             ran(judged)
         self._ledger.note(partial(self._metrics.of(served.manifest).ran, judged.prediction))
         if mode == "quorum":
-            self._consider_audit(served, images, judged.prediction)
+            self._audits.consider(served, images, judged.prediction)
 
     def _is_gone(self, waiting: Waiting) -> bool:
         if not waiting.answer.done():
@@ -255,36 +265,18 @@ class Scheduler:
     def _depth(self) -> None:
         self._metrics.queue_depth.set(len(self._waiting))
 
-    def _consider_audit(self, served: Served, images: Images, prediction: Prediction) -> None:
-        """Ask the skipped members once nothing waits; at most one audit at a time, so they never pile up."""
-        rate = self._settings.audit_rate
-        chosen = [image for image in range(len(images)) if rate > self._chance.random()]
-        skipped = [image for image in chosen if any(row[image] == "skipped" for row in prediction.status)]
-        if self._audits or not skipped:
-            return
-        task = asyncio.create_task(self._audit_when_idle(served, images[skipped], prediction.images(skipped)))
-        self._audits.add(task)
-        task.add_done_callback(self._audits.discard)
-
-    async def _audit_when_idle(self, served: Served, images: Images, prediction: Prediction) -> None:
-        while self._place.taken >= self._cores or self._busy >= self._cores:  # on an idle core only
+    async def _on_idle_core(self, audit: Work) -> list[bool | None]:
+        while self._place.taken >= self._cores or self._busy >= self._cores:
             await asyncio.sleep(AUDIT_PATIENCE_S)
         self._busy += 1
         try:
-            work = asyncio.get_running_loop().run_in_executor(
-                self._threads, served.ensemble.dissent, images, prediction
-            )
-            dissents = await work
+            return await asyncio.get_running_loop().run_in_executor(self._threads, audit)
         finally:
             self._busy -= 1
             self._dispatch_soon()
-        for dissent in dissents:
-            if dissent is not None:
-                self._metrics.of(served.manifest).audited(dissent)
 
     def close(self) -> None:
-        for task in self._audits:
-            task.cancel()
+        self._audits.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 

@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     probe_queue: int = Field(4, ge=0)
     """Probes that may wait for the probe process; one more is answered 429."""
     audit_rate: float = Field(0.01, ge=0, le=1)
-    """Share of quorum answers whose skipped members are run afterwards, to count how often they dissent."""
+    """Share of quorum answers whose skipped members idle cores ask afterwards; while 64 wait, more are dropped."""
     max_batch: int = Field(64, ge=1)
     """Most images in one request of the Open Inference Protocol; more are answered 400."""
     max_body_bytes: int = Field(10_000_000, ge=1)

@@ -12,6 +12,7 @@ import pytest
 from runtime.ensemble import Concurrency, Ensemble
 from runtime.manifest import Precision, Vote
 from runtime.member import Answer, Images
+from runtime.prediction import Mode
 from tests.toys import FP32, W2A4, ToyMember, numbered
 
 CLASS_0 = np.array([[1, 0]], dtype=np.float32)
@@ -101,6 +102,61 @@ def test_no_more_members_run_at_once_than_there_are_cores(concurrency: Concurren
     ensemble = ensemble_of(*[partial(inside, name) for name in "abc"], concurrency=concurrency, cores=1)
     assert ensemble.predict(numbered(1)).verdict.tolist() == [0]
     assert order == [(name, concurrency == "requests") for name in "abc"]
+    ensemble.close()
+
+
+def test_no_more_members_of_a_call_run_at_once_than_cores_are_idle() -> None:
+    order: list[str] = []
+    both, third = threading.Event(), threading.Event()
+
+    def one_of_two(name: str) -> None:
+        order.append(name)
+        if len(order) == 2:
+            both.set()
+        assert both.wait(HANG_S)
+        if third.wait(0.1):
+            order.append("met")
+
+    def last() -> None:
+        third.set()
+        order.append("c")
+
+    ensemble = ensemble_of(partial(one_of_two, "a"), partial(one_of_two, "b"), last, cores=4)
+    assert ensemble.predict(numbered(1), idle_cores=2).verdict.tolist() == [0]
+    assert sorted(order[:2]) == ["a", "b"] and order.count("c") == 1
+    assert order.count("met") <= 1  # the first of them to be done may be overtaken by the third, both may not
+    ensemble.close()
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "mode", "idle", "width"),
+    [
+        ("members", "full", 4, 3),
+        ("members", "full", 2, 2),
+        ("members", "quorum", 4, 2),
+        ("members", "quorum", 1, 1),
+        ("requests", "full", 4, 1),
+        ("auto", "full", 4, 3),
+        ("auto", "full", 1, 1),
+        ("auto", "quorum", 3, 2),
+    ],
+)
+def test_the_width_is_how_many_members_run_at_once(concurrency: Concurrency, mode: Mode, idle: int, width: int) -> None:
+    members = [ToyMember(name, FP32 if name == "c" else W2A4, CLASS_0, "deadline") for name in "abc"]
+    ensemble = Ensemble(members, VOTE, 2, concurrency=concurrency, cores=4)
+    ensemble.warm_up(numbered(1), repeats=1)
+    assert ensemble.width(mode, 1, idle) == width
+    ensemble.close()
+
+
+def test_a_member_that_raises_on_a_thread_raises_at_the_caller() -> None:
+    def fault() -> None:
+        raise ZeroDivisionError
+
+    ensemble = ensemble_of(lambda: None, fault, lambda: None, cores=3)
+    for _ in range(5):  # no thread is lost by it
+        with pytest.raises(ZeroDivisionError):
+            ensemble.predict(numbered(1))
     ensemble.close()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from runtime.ensemble import Timing
+from runtime.ensemble import Concurrency, Timing
+from runtime.manifest import Precision
 from runtime.member import Answer, Images
 from runtime.prediction import Mode
 from service.catalog import Catalog, Served
@@ -357,5 +359,82 @@ def test_an_answer_that_is_too_late_is_not_given(pace: Pace, callers: int) -> No
             answers = await asyncio.gather(*asking, return_exceptions=True)
         assert [type(answer) for answer in answers] == [DeadlineExceeded] * callers
         catalog.close()
+
+    asyncio.run(asyncio.wait_for(main(), HANG_S))
+
+
+class Running:
+    """Counts the members that run, of whatever bundle."""
+
+    def __init__(self) -> None:
+        self.now, self.most, self._lock = 0, 0, threading.Lock()
+
+    def member(self, name: str, precision: Precision) -> ToyMember:
+        counted = self
+
+        class Counting(ToyMember):
+            def answer(self, images: Images, options: ort.RunOptions | None = None) -> Answer:
+                with counted._lock:
+                    counted.now += 1
+                    counted.most = max(counted.most, counted.now)
+                time.sleep(0.002)
+                with counted._lock:
+                    counted.now -= 1
+                return super().answer(images, options)
+
+        return Counting(name, precision, np.array([[0, 3]], np.float32))
+
+
+@pytest.mark.parametrize("mode", get_args(Mode))
+@pytest.mark.parametrize("concurrency", get_args(Concurrency))
+@pytest.mark.parametrize("cores", [1, 2, 3])
+def test_no_more_members_run_than_cores_over_all_callers_and_bundles(
+    cores: int, concurrency: Concurrency, mode: Mode
+) -> None:
+    running = Running()
+
+    async def main() -> None:
+        catalogs = [
+            toy_catalog(running.member("a", W2A4), running.member("b", W2A4), running.member("c", FP32))
+            for _ in range(2)
+        ]
+        bundles = [paced(catalog.get(None), "slow") for catalog in catalogs]
+        for served in bundles:
+            served.ensemble.concurrency = concurrency
+        with scheduler_of(cores, audit_rate=1) as scheduler:
+
+            async def caller(index: int) -> None:
+                await asyncio.sleep(0.001 * index)
+                with scheduler.place():
+                    await scheduler.predict(bundles[index % 2], images_of([0]), mode)
+
+            await asyncio.gather(*map(caller, (*range(8), 40, 42, 80)))
+        for catalog in catalogs:
+            catalog.close()
+
+    asyncio.run(asyncio.wait_for(main(), HANG_S))
+    assert running.most == cores if mode == "full" else running.most <= cores
+
+
+def test_members_side_by_side_take_a_core_each() -> None:
+    yes = np.array([[0, 3]], np.float32)
+
+    async def main() -> None:
+        gates, other = [Gate(name, W2A4, yes) for name in "ab"], full(yes)
+        wide, narrow = toy_catalog(*gates, full(yes)), toy_catalog(low(yes), other)
+        with scheduler_of(2) as scheduler:
+            first = asyncio.ensure_future(scheduler.predict(paced(wide.get(None), "slow"), images_of([0]), "full"))
+            for gate in gates:
+                assert await asyncio.to_thread(gate.entered.wait, HANG_S)
+            second = asyncio.ensure_future(scheduler.predict(narrow.get(None), images_of([0]), "full"))
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert (scheduler._busy, len(scheduler._waiting), other.asked) == (2, 1, [])
+            for gate in gates:
+                gate.opened.set()
+            await asyncio.gather(first, second)
+            assert scheduler._busy == 0
+        wide.close()
+        narrow.close()
 
     asyncio.run(asyncio.wait_for(main(), HANG_S))
