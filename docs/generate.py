@@ -153,7 +153,7 @@ class _NoBundles(Catalog):
     """A catalog for an application that is only described."""
 
     def __init__(self) -> None:
-        self._by_name = {}
+        self._by_name, self.damaged = {}, {}
         self.default = ""
 
 

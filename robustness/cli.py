@@ -38,10 +38,8 @@ def main() -> None:
 @click.option(
     "--attack",
     type=click.Choice(ATTACKS),
-    default="pgd",
-    show_default=True,
     help="With gradients: one step (fgsm), several (bim, mim, pgd), or of a size that adapts (apgd, the strongest); by "
-    "queries: square asks for logits, hopskipjump for the verdict alone.",
+    "queries: square asks for logits, hopskipjump for the verdict alone. [pgd; square if a gradient graph is missing]",
 )
 @click.option(
     "--norm",

@@ -18,6 +18,9 @@ GRADIENT_ATTACKS: tuple[AttackName, ...] = get_args(GradientAttackName)
 QUERY_ATTACKS: tuple[AttackName, ...] = get_args(QueryAttackName)
 """Those that need no gradient graphs: square sees the members' logits, hopskipjump the verdict alone."""
 ATTACKS = GRADIENT_ATTACKS + QUERY_ATTACKS
+DEFAULT_ATTACK: AttackName = "pgd"
+DEFAULT_QUERY_ATTACK: AttackName = "square"
+"""Where members have no gradient graphs."""
 
 T = TypeVar("T", bound=str)
 
@@ -32,7 +35,7 @@ MOST_BUDGET_MS = 30_000
 class AttackParameters:
     """An attack, as asked for; None where the attack's own default is meant."""
 
-    attack: str = "pgd"
+    attack: str | None = None
     norm: str = "linf"
     eps: str | float | None = None
     steps: int | None = None
@@ -73,11 +76,12 @@ class Plan:
 def plan(parameters: AttackParameters, manifest: Manifest) -> Plan:
     """Check `parameters` for this bundle and fill in what was left open.
 
-    Defaults: eps 0.3 (linf) or 2 (l2) for grey images, 8/255 or 0.5 for colour; 40 steps of 2.5 eps / steps, for APGD
-    of 2 eps to begin with; FGSM: one step of eps; attacks that only ask: 5,000 queries. Raises InvalidValue, naming the
-    parameter.
+    Defaults: pgd, or square for members without gradient graphs; eps 0.3 (linf) or 2 (l2) for grey images, 8/255 or 0.5
+    for colour; 40 steps of 2.5 eps / steps, for APGD of 2 eps to begin with; FGSM: one step of eps; attacks that only
+    ask: 5,000 queries. Raises InvalidValue, naming the parameter.
     """
-    attack, norm = _one_of("attack", parameters.attack, ATTACKS), _one_of("norm", parameters.norm, tuple(NORMS))
+    asked = default_attack(manifest) if parameters.attack is None else parameters.attack
+    attack, norm = _one_of("attack", asked, ATTACKS), _one_of("norm", parameters.norm, tuple(NORMS))
     spec = manifest.input
     largest = NORMS[norm].largest((spec.channels, spec.height, spec.width))
     eps = number("eps", parameters.eps if parameters.eps is not None else default_eps(norm, spec.channels), largest)
@@ -139,6 +143,17 @@ def require_gradients(attack: AttackName, blind: Sequence[str]) -> None:
             f"attack: {attack} needs a gradient graph of every member, and {_have(blind)} none; expected one that only "
             f"asks: {' or '.join(QUERY_ATTACKS)}"
         )
+
+
+def default_attack(manifest: Manifest) -> AttackName:
+    """The attack where none is named."""
+    whole = all(member.gradient_file is not None for member in manifest.members)
+    return DEFAULT_ATTACK if whole else DEFAULT_QUERY_ATTACK
+
+
+def unnamed_warning(attack: AttackName) -> str:
+    """What the report of a probe says whose attack nobody chose, if it is not the usual one."""
+    return f"no attack was named: {attack} was taken, because {DEFAULT_ATTACK} needs gradient graphs"
 
 
 def default_eps(norm: NormName, channels: int) -> float:

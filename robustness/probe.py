@@ -13,7 +13,7 @@ from robustness.losses.coalitions import coalitions
 from robustness.losses.goals import ANY_OTHER, Goals, as_asked, every_class
 from robustness.losses.over_members import Loss, joint_margin, mean_probability
 from robustness.norms import NORMS
-from robustness.parameters import AttackParameters, Plan, blind_warning, plan, require_gradients
+from robustness.parameters import AttackParameters, Plan, blind_warning, plan, require_gradients, unnamed_warning
 from robustness.probe_report import THREAT_MODELS, Attack, Outcome, ProbeReport
 from robustness.probe_views import in_8_bits, member_view, perturbation, pictures, view
 from robustness.victim import Array, Spent, Victim
@@ -44,6 +44,8 @@ def probe(victim: Victim, manifest: Manifest, image: Array, parameters: AttackPa
         raise InvalidValue(f"target: expected another class than the label, which is {label}")
     require_gradients(chosen.attack, victim.blind)
     run = _Run(victim, manifest, image, chosen, clean, label, start)
+    if parameters.attack is None and chosen.only_asks:
+        run.warnings.append(unnamed_warning(chosen.attack))
     return run.attack() if clean.verdict[0] == label else run.report("wrong_before_attack", None)
 
 

@@ -26,6 +26,7 @@ from robustness.parameters import (
     MOST_STEPS,
     QUERY_ATTACKS,
     AttackName,
+    default_attack,
     default_eps,
 )
 from runtime.manifest import Manifest
@@ -155,7 +156,7 @@ def _claim(report: dict[str, Any]) -> dict[str, Any]:
 
 def _attacks(manifest: Manifest) -> tuple[AttackName, ...]:
     """Those that the probe takes: without gradient graphs, the ones that only ask."""
-    return ATTACKS if all(member.gradient_file is not None for member in manifest.members) else QUERY_ATTACKS
+    return QUERY_ATTACKS if default_attack(manifest) in QUERY_ATTACKS else ATTACKS
 
 
 def _steps(name: AttackName) -> dict[str, Any]:

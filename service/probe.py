@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
+from pydantic.json_schema import SkipJsonSchema
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
@@ -35,12 +36,13 @@ async def robustness_probe(
     request: Request,
     bundle: Annotated[str | None, Query(description="Name of the bundle; the default one if left out.")] = None,
     attack: Annotated[
-        str,
+        str | SkipJsonSchema[None],
         Query(
-            description="`square` and `hopskipjump` ask only, the others climb gradients.",
+            description="`square` and `hopskipjump` ask only, the others climb gradients; `pgd` if left out, or "
+            "`square` if a member has no gradient graph.",
             json_schema_extra={"enum": list(ATTACKS)},
         ),
-    ] = "pgd",
+    ] = None,
     norm: Annotated[
         str,
         Query(

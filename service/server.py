@@ -10,6 +10,8 @@ import click
 import uvicorn
 from fastapi import FastAPI
 
+from runtime.bundle import read_manifest
+from runtime.errors import BundleError
 from service.app import create_app
 from service.catalog import Catalog
 from service.logs import adopt, make_logger
@@ -33,7 +35,7 @@ def serve(settings: Settings) -> None:
         config = configure(create_app(settings, Catalog.load(settings), log), settings)
         settle()
         with suppress(KeyboardInterrupt):  # Ctrl-C, after everything has ended as it should
-            _Server(config, listener).run(sockets=[listener])
+            _Server(config, listener, settings).run(sockets=[listener])
 
 
 def configure(app: FastAPI, settings: Settings) -> uvicorn.Config:
@@ -87,9 +89,9 @@ def drain(app: object) -> None:
 class _Server(uvicorn.Server):
     """uvicorn's server; it says where it is once it is there."""
 
-    def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
+    def __init__(self, config: uvicorn.Config, listener: socket.socket, settings: Settings) -> None:
         super().__init__(config)
-        self._listener = listener
+        self._listener, self._settings = listener, settings
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take no more work and end a probe under way, so that its client gets an answer while there is time."""
@@ -99,16 +101,22 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            click.echo(greeting(*self._listener.getsockname()[:2]))
+            host, port = self._listener.getsockname()[:2]
+            click.echo(greeting(host, port, self._settings))
 
 
-def greeting(host: str, port: int) -> str:
+def greeting(host: str, port: int, settings: Settings) -> str:
     """What a person wants to know once the server answers: where, and what to type."""
     here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     url = f"http://{f'[{here}]' if ':' in here else here}:{port}"
-    lines = [f"EMPIR Serve answers on {url} (try it by hand: {url}/)"]
-    if SAMPLE.exists():
-        sample = SAMPLE.relative_to(Path.cwd()) if SAMPLE.is_relative_to(Path.cwd()) else SAMPLE
-        paths = ("/predict", "/robustness-probe")
-        lines += ["", *(f"    curl -F file=@{sample} {url}{path}" for path in paths), ""]
-    return "\n".join(lines)
+    commands = (f"    curl -F file=@{_picture(settings)} {url}{path}" for path in ("/predict", "/robustness-probe"))
+    return "\n".join([f"EMPIR Serve answers on {url} (try it by hand: {url}/)", "", *commands, ""])
+
+
+def _picture(settings: Settings) -> str:
+    """A picture to send: a sample where the default bundle reads digits, otherwise one that only they have."""
+    with suppress(BundleError):  # as it is on disk by now
+        reads = read_manifest(settings.bundles / settings.default).input.resize
+        if reads == "digit" and SAMPLE.exists():
+            return str(SAMPLE.relative_to(Path.cwd()) if SAMPLE.is_relative_to(Path.cwd()) else SAMPLE)
+    return "YOUR_PICTURE"

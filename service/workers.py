@@ -83,7 +83,8 @@ class Parent:
         keepers += [asyncio.create_task(self._keep()) for _ in range(self._settings.workers - 1)]
         await self._until_joined(self._settings.workers)
         if not self._ending.is_set():
-            click.echo(greeting(*self._listener.getsockname()[:2]))
+            host, port = self._listener.getsockname()[:2]
+            click.echo(greeting(host, port, self._settings))
             starting = asyncio.create_task(self._probes.start())
             await self._ending.wait()
             starting.cancel()

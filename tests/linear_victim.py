@@ -13,8 +13,9 @@ QUARTER = 16
 """Pixels in a quarter of the image: two rows."""
 MAJORITY = Vote(rule="majority", tie_breaker="fp32")
 NAMES = ("low-a", "low-b", "fp32")
+GRADIENTS = {"gradient_file": "gradient.onnx", "gradient_sha256": "0" * 64}
 LINEAR_MANIFEST: Manifest = toy_manifest(
-    [toy_entry(name, FP32 if name == "fp32" else W2A4) for name in NAMES],
+    [toy_entry(name, FP32 if name == "fp32" else W2A4, **GRADIENTS) for name in NAMES],
     "fp32",
     (1, 8, 8),
     labels=("cat", "dog", "eel"),

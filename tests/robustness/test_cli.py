@@ -143,9 +143,10 @@ def test_a_bundle_without_gradient_graphs_is_attacked_by_queries_alone(toy_copy:
     del manifest["members"][0]["gradient_file"], manifest["members"][0]["gradient_sha256"]
     (toy_copy / MANIFEST).write_text(json.dumps(manifest))
     refused = "attack: pgd needs a gradient graph of every member, and w2a4-a has none; expected one that only asks: "
-    assert refused in error_of(run(toy_copy, picture))
-    result = run(toy_copy, "--attack", "square", "--eps", "0.4", picture)
+    assert refused in error_of(run(toy_copy, "--attack", "pgd", picture))
+    result = run(toy_copy, "--eps", "0.4", picture)
     assert result.exit_code == 0 and "the vote is broken" in result.stdout
     said = " ".join(result.stdout.split())
     assert "square, linf eps 0.4, up to 5,000 queries" in said
+    assert "note: no attack was named: square was taken" in said
     assert "note: w2a4-a has no gradient graph: only queries can attack here" in said

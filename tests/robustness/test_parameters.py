@@ -11,10 +11,8 @@ from robustness.parameters import ATTACKS, QUERY_ATTACKS, AttackParameters, plan
 from runtime.errors import InvalidValue
 from tests.toys import FP32, toy_entry, toy_manifest
 
-MANIFESTS = {
-    channels: toy_manifest([toy_entry("m", FP32)], "m", (channels, 8, 8), labels=("a", "b", "c", "d"))
-    for channels in (1, 3)
-}
+ENTRY = toy_entry("m", FP32, gradient_file="m.gradient.onnx", gradient_sha256="0" * 64)
+MANIFESTS = {channels: toy_manifest([ENTRY], "m", (channels, 8, 8), labels=("a", "b", "c", "d")) for channels in (1, 3)}
 GREY = MANIFESTS[1]
 
 NOT_A_SIZE = [math.nan, math.inf, -1, 0, 1e9, "a/b", "8/0", "1/2/3", "", "nan", "inf/inf", "-8/255", "8,5", "\u0663/0"]
@@ -96,6 +94,12 @@ def test_a_fraction_is_its_quotient(numerator: int, denominator: int) -> None:
 )
 def test_the_default_eps_is_the_literatures(norm: str, channels: int, eps: float) -> None:
     assert plan(AttackParameters(norm=norm), MANIFESTS[channels]).schedule.eps == eps
+
+
+def test_without_a_gradient_graph_the_default_asks_and_what_is_named_stays() -> None:
+    blind = toy_manifest([ENTRY, toy_entry("n", FP32)], "m", (1, 8, 8), labels=("a", "b", "c", "d"))
+    assert (plan(AttackParameters(), GREY).attack, plan(AttackParameters(), blind).attack) == ("pgd", "square")
+    assert plan(AttackParameters("pgd"), blind).attack == "pgd"  # to be refused where its gradients are missing
 
 
 def test_pgd_is_40_steps_from_a_random_start() -> None:

@@ -218,13 +218,18 @@ def test_a_bundle_without_gradient_graphs_is_served_and_attacked_by_queries_alon
     (toy_copy / MANIFEST).write_text(json.dumps(manifest))
     server = start(bundle_catalog(toy_copy))
     assert server.predict(DOT).status_code == 200
-    response = server.probe(picture)
+    response = server.probe(picture, attack="pgd")
     assert (response.status_code, problem_of(response)["code"]) == (422, "invalid_value")
     assert (
         "pgd needs a gradient graph of every member, and w2a4-b has none; expected one that only asks: "
         in (problem_of(response)["detail"])
     )
-    report = probed(server.probe(picture, attack="square", eps="1/2"))
+    assert not probed(server.probe(picture, attack="square", eps="1/2"))["warnings"][0].startswith(
+        "no attack was named"
+    )
+    report = probed(server.probe(picture, eps="1/2"))
+    assert report["warnings"][0] == "no attack was named: square was taken, because pgd needs gradient graphs"
+    assert report["attack"]["name"] == "square"
     assert (report["outcome"], report["confirmed_on_served"], report["gradient_calls"]) == ("broken", True, 0)
     assert report["threat_model"].startswith("black-box") and "w2a4-b has no gradient graph" in report["warnings"][-1]
     assert [member["gradient_norm"] is None for member in report["members"]] == [False, True, False]

@@ -9,13 +9,22 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service.server import greeting as words
+from service.settings import Settings
 from tests.live import HANG_S
 from tests.programs import ROOT, greeting, running, served
 from tests.toy_bundle import ToyBundle
 
 
-def test_it_says_where_it_is_and_what_to_type(toy: ToyBundle) -> None:
-    with running(served(toy.folder, "--log-format", "json")) as process:
+@pytest.fixture
+def digits(tmp_path: Path) -> Path:
+    """A shipped bundle that reads digits, alone in its folder."""
+    (tmp_path / "mnist-empir").symlink_to(ROOT / "bundles" / "mnist-empir")
+    return tmp_path / "mnist-empir"
+
+
+def test_it_says_where_it_is_and_what_to_type(digits: Path) -> None:
+    with running(served(digits, "--log-format", "json")) as process:
         first, empty, *commands = greeting(process)
         said = re.fullmatch(r"EMPIR Serve answers on (http://127\.0\.0\.1:\d+) \(try it by hand: \1/\)", first)
         assert said is not None and empty == ""
@@ -32,6 +41,14 @@ def test_it_says_where_it_is_and_what_to_type(toy: ToyBundle) -> None:
     assert process.returncode == -signal.SIGTERM  # uvicorn ends, and then lets the signal do what it is for
     assert output == ""
     assert [line[:13] for line in errors.splitlines()] == ['{"request_id"'] * 2
+
+
+def test_a_digit_is_not_offered_to_a_bundle_for_photos(toy: ToyBundle) -> None:
+    said = words("127.0.0.1", 80, Settings(bundles=toy.folder.parent, default="toy"))
+    assert said.splitlines()[2:] == [
+        "    curl -F file=@YOUR_PICTURE http://127.0.0.1:80/predict",
+        "    curl -F file=@YOUR_PICTURE http://127.0.0.1:80/robustness-probe",
+    ]
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 0)])
