@@ -33,6 +33,7 @@ from runtime.cli import bundles_option, data_dir_option, open_bundle
 from runtime.ensemble import usable_cores
 from runtime.errors import EmpirError, InvalidValue, described
 from runtime.manifest import Manifest
+from runtime.progress_lines import ProgressLines
 
 __all__ = ["attach_report", "evaluate_command", "main", "show"]
 
@@ -173,9 +174,12 @@ def _evaluate(bundle: Bundle, plan: Plan, out: Path, crew: Callable[[], Crew], c
         journal = Journal(_work(out), plan.fingerprint())
         with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
             task = bar.add_task(plan.suite, total=1.0)
+            lines = ProgressLines(lambda line: console.print(line, soft_wrap=True, highlight=False))
 
             def advance(name: str, share: float) -> None:
                 bar.update(task, advance=share, description=name)
+                if not console.is_terminal:
+                    lines.advance(name, share)
                 journal.tick(time.perf_counter() - start)
 
             report = _run(bundle, plan, journal, opened, advance, out, start)

@@ -52,6 +52,8 @@ def test_from_a_bundle_to_a_report(toy_copy: Path, toy: ToyBundle, images: Path)
     assert (report.bundle.name, report.suite, report.eps, report.images.n) == ("toy", "empir-2020", 0.4, N)
     assert report.images.indices == np.random.default_rng(0).permutation(len(toy.images))[:N].tolist()
     assert "written to" in result.stdout and "paper" not in result.stderr
+    said = result.stderr.splitlines()
+    assert len(said) > 1 and said[-1].startswith("100% done, about 0:00 left: ")
     assert not (images.parent / "out.work").exists()
     assert report.paper is not None and [row.paper for row in report.paper.rows] == [None, None]
     assert {"clean", "cw", "fgsm", "bim", "pgd"} == set(report.paper.rows[1].ours)
