@@ -21,8 +21,8 @@ class Norm(Protocol):
         """The perturbation of norm 1 that a linear function with this gradient grows most along; 0 where it is 0."""
         ...
 
-    def project(self, perturbation: Array, eps: float) -> Array:
-        """The nearest point of the ball of radius eps."""
+    def project(self, perturbation: Array, eps: float | Array) -> Array:
+        """The nearest point of the ball of radius eps, or of a ball for each, [B, 1, 1, 1]."""
         ...
 
     def largest(self, shape: tuple[int, ...]) -> float:
@@ -43,8 +43,9 @@ class Linf:
     def steepest(self, gradient: Array) -> Array:
         return np.sign(gradient)
 
-    def project(self, perturbation: Array, eps: float) -> Array:
-        return perturbation.clip(-np.float32(eps), np.float32(eps))
+    def project(self, perturbation: Array, eps: float | Array) -> Array:
+        limit = np.asarray(eps, dtype=np.float32)
+        return perturbation.clip(-limit, limit)
 
     def largest(self, shape: tuple[int, ...]) -> float:
         return 1.0
@@ -71,7 +72,7 @@ class L2:
         unit: Array = scaled / np.maximum(length, TINY)
         return unit
 
-    def project(self, perturbation: Array, eps: float) -> Array:
+    def project(self, perturbation: Array, eps: float | Array) -> Array:
         length = self.size(perturbation).reshape(-1, 1, 1, 1)
         return (perturbation * np.minimum(1, eps / np.maximum(length, TINY))).astype(np.float32)
 

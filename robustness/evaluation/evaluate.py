@@ -114,7 +114,7 @@ class _Evaluation:
             given = chunk.ledger.given(step, chunk.offset)
             saved = self._journal.load(chunk.number, number)
             if saved is None and len(given):
-                task = Task(step, chunk.ledger.images[given], chunk.ledger.labels[given], self._seed(chunk, number))
+                task = self._task(chunk, step, given)
                 running[self._crew.submit(task)] = (chunk, given)
                 return
             nothing = Outcome.nothing(len(chunk.ledger.targets) - 1, chunk.ledger.images.shape[1:])
@@ -125,8 +125,10 @@ class _Evaluation:
         chunk.ledger.enter(step, given, outcome)
         self._advance(step.name, step.cost / self._total)
 
-    def _seed(self, chunk: _Chunk, step: int) -> tuple[int, ...]:
-        return (self._plan.seed, chunk.number, step)
+    def _task(self, chunk: _Chunk, step: Step, given: NDArray[np.intp]) -> Task:
+        ledger, seed = chunk.ledger, (self._plan.seed, chunk.number, len(chunk.ledger.rows))
+        known = ledger.smallest[given] if step.purpose == "nearest" else None
+        return Task(step, ledger.images[given], ledger.labels[given], seed, known)
 
 
 def _result(future: "Future[Outcome]") -> Outcome:

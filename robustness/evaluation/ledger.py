@@ -55,19 +55,33 @@ class Ledger:
         self.clean_verdict = np.full(len(labels), STANDS)
         self.wrong_clean = np.zeros(shape, dtype=bool)
         self.rows: list[Row] = []
-        self.fooled = np.zeros((len(self.targets), len(self.targets)), dtype=np.int64)
-        """Images made on a target (row) that fool another (column), and of how many."""
-        self.shown = np.zeros_like(self.fooled)
+        self._made = np.zeros(shape, dtype=bool)
+        self._fools = np.zeros((len(self.targets), *shape), dtype=bool)
+
+    @property
+    def shown(self) -> NDArray[np.int64]:
+        """Images [T, T] of which the suite found an adversarial one on a target (row), of those another (column) had
+        right."""
+        counts: NDArray[np.int64] = (self._made[:, None] & ~self.wrong_clean[None]).sum(axis=2)
+        return counts
+
+    @property
+    def fooled(self) -> NDArray[np.int64]:
+        """Of these, where at least one of the adversarial images fools that other too, [T, T]."""
+        counts: NDArray[np.int64] = (self._fools & ~self.wrong_clean[None]).sum(axis=2)
+        return counts
 
     def given(self, step: Step, offset: int) -> NDArray[np.intp]:
         """The images that a step runs on; `offset` is how many images there are in the chunks before.
 
         In a cascade a member is spared only what attacks on itself have found, so that it has a figure of its own; the
-        vote is spared all that turns it, whatever it was made on.
+        vote is spared all that turns it, whatever it was made on. Nearer images are searched of those that fell.
         """
         if step.cascade:
             broken_by = self.broken_by if step.on == VOTE else self.broken_alone_by
             return np.flatnonzero(broken_by[self.targets.index(step.on)] == STANDS)
+        if step.purpose == "nearest":
+            return np.flatnonzero(~self.wrong_clean[0] & (self.size <= self._eps + TOLERANCE))
         most = len(self.labels) if step.most is None else max(0, step.most - offset)
         return np.arange(len(self.labels))[:most]
 
@@ -88,9 +102,8 @@ class Ledger:
         paper_on_member = step.purpose == "paper" and step.on != VOTE
         if (step.purpose == "worst case" or paper_on_member) and step.attack != CLEAN:
             made = wrong[target] & valid & (size <= self._eps + TOLERANCE)
-            had_right = ~self.wrong_clean[:, source] & made
-            self.shown[target] += had_right.sum(axis=1)
-            self.fooled[target] += (had_right & wrong).sum(axis=1)
+            self._made[target, source[made]] = True
+            self._fools[target, :, source[made]] |= wrong[:, made].T
 
     def _enter_fallen(self, number: int, step: Step, target: int, source: NDArray[np.intp], fell: Flags) -> None:
         for each in range(len(self.targets)):

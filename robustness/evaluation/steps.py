@@ -9,16 +9,19 @@ from robustness.attacks.empir_2020 import Empir2020
 from robustness.attacks.hopskipjump import HopSkipJump
 from robustness.attacks.registry import Settings, make_attack
 from robustness.attacks.square import Square
+from robustness.evaluation.nearest import Nearest
 from robustness.norms import NormName
 from robustness.reporting.report import VOTE
+from robustness.victim import Array
 from runtime.errors import InvalidValue
 
-Purpose = Literal["worst case", "paper", "curve", "check"]
+Purpose = Literal["worst case", "paper", "curve", "check", "nearest"]
 Labels = Literal["true", "clean verdict"]
 
 REFERENCE = "autoattack-"
 PAPER = "empir-2020-"
 CLEAN = "clean"
+NEAREST = "nearest"
 QUERIES = 1000
 REFERENCE_COST = {"apgd-ce": 100, "apgd-t": 900, "fab-t": 1800, "square": 1700}
 """The attacks of AutoAttack's standard version, about, in gradients."""
@@ -66,6 +69,8 @@ class Step:
             steps, goals = steps // 3, 1
         if self.attack.startswith(REFERENCE):
             steps, goals = REFERENCE_COST[self.attack.removeprefix(REFERENCE)], 1
+        if self.attack == NEAREST:
+            goals = Nearest.rounds
         return (1 + steps * goals * self.settings.restarts) * (1.0 if self.on == VOTE else 0.4)
 
     def moved(self, on: str) -> "Step":
@@ -73,8 +78,11 @@ class Step:
         return replace(self, on=on)
 
 
-def build(step: Step) -> Attack:
-    """The attack of a step. Raises InvalidValue if there is none of its name."""
+def build(step: Step, known: Array | None = None) -> Attack:
+    """The attack of a step; `known` is what the search for nearer images begins with, an adversarial image for each.
+
+    Raises InvalidValue if there is none of its name.
+    """
     if step.attack == f"{PAPER}cw":
         return CarliniWagner(
             search_steps=1, steps=50, learning_rate=0.1, c=10.0, confidence=0.0, member=step.member, transfer=True
@@ -83,7 +91,13 @@ def build(step: Step) -> Attack:
         return _paper(step)
     if step.attack.startswith(REFERENCE):
         return _reference(step)
+    return _ours(step, known)
+
+
+def _ours(step: Step, known: Array | None) -> Attack:
     settings = step.settings
+    if step.attack == NEAREST:
+        return Nearest(settings.norm, steps=settings.steps or Nearest.steps, known=known)
     if step.attack == "square":
         return Square(settings.norm, settings.eps, queries=settings.steps or QUERIES)
     if step.attack == "hopskipjump":

@@ -1,21 +1,23 @@
 """Suites: the attacks of an evaluation, in order, with the measurements that every report has."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from robustness.attacks.registry import Settings
-from robustness.evaluation.steps import CLEAN, PAPER, REFERENCE, REFERENCE_COST, Step
-from robustness.norms import NORMS, NormName
+from robustness.evaluation.steps import CLEAN, NEAREST, PAPER, REFERENCE, REFERENCE_COST, Step
+from robustness.norms import NORMS, NormName, eps_text
 from robustness.parameters import default_eps
 from robustness.reporting.report import VOTE
 from runtime.errors import InvalidValue
 from runtime.manifest import Manifest
 
-VERSION = 3
+VERSION = 4
 """Of all suites: it rises when the attacks of one are others, or other parameters. A report without one has 1."""
 
+NEAREST_STEPS = 10
 CURVE_IMAGES = 200
 CHECK_IMAGES = 100
+JUST_BEYOND, TINY = 1.1, 1e-8
 FEWER, MORE = 20, 100
 """Steps of the attack whose strength is compared with that of itself, and how many more must change little."""
 
@@ -120,7 +122,7 @@ def empir_2020(target: Target) -> Iterator[Step]:
     for eps in smaller_eps(target):
         for attack, steps in (("pgd-mean_probability", 100), ("apgd-joint_margin", 40)):
             settings = Settings(target.norm, eps, steps)
-            label = None if eps == target.eps else f"{attack} at eps {eps:.6g}"
+            label = None if eps == target.eps else f"{attack} at eps {eps_text(eps)}"
             yield Step(attack, settings, cascade=False, note=note, label=label)
 
 
@@ -134,7 +136,7 @@ SUITES: dict[str, Suite] = {"adaptive": adaptive, "empir-2020": empir_2020, "aut
 
 
 def make_suite(name: str, target: Target) -> list[Step]:
-    """The steps of a suite: the clean images, its attacks, the curve, what the checks need.
+    """The steps of a suite: the clean images, its attacks, the curve, what the checks need, the search for nearer ones.
 
     Without a gradient graph a member can be attacked by queries only: the steps that need one are left out.
     Raises InvalidValue, with the suites that there are, if there is none of this name.
@@ -142,20 +144,20 @@ def make_suite(name: str, target: Target) -> list[Step]:
     if name not in SUITES:
         raise InvalidValue(f"suite: expected one of {', '.join(SUITES)}, got {name!r}")
     first = Step(CLEAN, target.settings(), cascade=False)
-    steps = [first, *SUITES[name](target), *curve(target), *checks(target)]
+    steps = [first, *SUITES[name](target), *curve(target, eps_grid(target, name)), *checks(target), nearest(target)]
     graphs = {member.name: member.gradient_file is not None for member in target.manifest.members}
     graphs[VOTE] = all(graphs.values())
     return [step for step in steps if graphs[step.on] or step.attack in (CLEAN, "square", "hopskipjump")]
 
 
-def curve(target: Target) -> Iterator[Step]:
+def curve(target: Target, grid: Sequence[float]) -> Iterator[Step]:
     """Each eps attacked anew, on the first images: accuracy of the vote and of every member against eps.
 
-    Beyond the target's eps a random start is noise, in which a low-precision member's gradient may be 0: three starts,
-    all to the end; most fall soon.
+    Well beyond the target's eps a random start is noise, in which a low-precision member's gradient may be 0: three
+    starts, all to the end; most fall soon.
     """
-    for eps in eps_grid(target):
-        within = eps <= target.eps
+    for eps in grid:
+        within = eps <= JUST_BEYOND * target.eps + TINY
         settings = Settings(target.norm, eps, 20, restarts=1 if within else 3)
         joint = replace(settings, halve=within)
         yield Step("apgd-joint_margin", joint, VOTE, "curve", False, CURVE_IMAGES, label=curve_label(eps))
@@ -164,19 +166,22 @@ def curve(target: Target) -> Iterator[Step]:
 
 
 def curve_label(eps: float) -> str:
-    return f"curve: eps {eps:.6g}"
+    return f"curve: eps {eps_text(eps)}"
 
 
-def eps_grid(target: Target) -> list[float]:
+def eps_grid(target: Target, suite: str) -> list[float]:
     """From a quarter of eps to well beyond it, and at last the whole space of images; 0 is the clean accuracy.
 
+    The suites that measure what a bundle was trained for look just beyond its eps too: accuracy may fall off there.
+
     >>> from tests.linear_victim import LINEAR_MANIFEST
-    >>> [round(eps, 3) for eps in eps_grid(Target(LINEAR_MANIFEST, "linf", 0.3))]
-    [0.075, 0.15, 0.225, 0.3, 0.45, 0.6, 1.0]
+    >>> [round(eps, 3) for eps in eps_grid(Target(LINEAR_MANIFEST, "linf", 0.3), "adaptive")]
+    [0.075, 0.15, 0.225, 0.3, 0.33, 0.45, 0.6, 1.0]
     """
     spec = target.manifest.input
     largest = NORMS[target.norm].largest((spec.channels, spec.height, spec.width))
-    grid = [round(target.eps * times, 9) for times in (0.25, 0.5, 0.75, 1, 1.5, 2, 4)]
+    beyond = () if suite == "empir-2020" else (JUST_BEYOND,)
+    grid = [round(target.eps * times, 9) for times in (0.25, 0.5, 0.75, 1, *beyond, 1.5, 2, 4)]
     return [*(eps for eps in grid if eps < largest), largest]
 
 
@@ -189,6 +194,12 @@ def checks(target: Target) -> Iterator[Step]:
         (QUERIES, "square", target.settings(1000)),
     ):
         yield Step(attack, settings, VOTE, "check", False, CHECK_IMAGES, label=label)
+
+
+def nearest(target: Target) -> Step:
+    """How near adversarial images lie of all that fell: 60 gradients an image at most, about a tenth of a suite."""
+    note = "bisection over eps, each an attack of its own, from the smallest adversarial image known"
+    return Step(NEAREST, target.settings(NEAREST_STEPS), VOTE, "nearest", False, note=note)
 
 
 def unit(manifest: Manifest) -> float:

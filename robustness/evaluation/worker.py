@@ -17,12 +17,16 @@ JUDGED_AT_ONCE = 100
 
 @dataclass(frozen=True)
 class Task:
-    """A step on G images [G, C, H, W] with these labels [G]; `seed` makes its random numbers."""
+    """A step on G images [G, C, H, W] with these labels [G]; `seed` makes its random numbers.
+
+    `known` [G, C, H, W]: an adversarial image for each, for the step that searches nearer ones.
+    """
 
     step: Step
     images: Array
     labels: Labels
     seed: tuple[int, ...]
+    known: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ def run_step(victim: Victim, task: Task) -> Outcome:
     spent = (attacked.spent.queries, attacked.spent.gradient_calls)
     start = time.perf_counter()
     labels = task.labels if task.step.labels == "true" else judge(attacked, task.images).verdict
-    found = build(task.step).run(attacked, task.images, labels, np.random.default_rng(task.seed))
+    found = build(task.step, task.known).run(attacked, task.images, labels, np.random.default_rng(task.seed))
     seconds = time.perf_counter() - start
     costs = (attacked.spent.queries - spent[0], attacked.spent.gradient_calls - spent[1])
     if attacked is not victim:

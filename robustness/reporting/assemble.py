@@ -19,7 +19,7 @@ from robustness.evaluation.ledger import TOLERANCE, Ledger
 from robustness.evaluation.soundness import known, plant, shortest, zero_gradients
 from robustness.evaluation.suites import CHECK_IMAGES, ITERATIVE, MORE_STEPS, ONE_STEP, QUERIES, VERSION, unit
 from robustness.evaluation.worker import judge
-from robustness.norms import NORMS
+from robustness.norms import NORMS, eps_text
 from robustness.reporting import beside, tables
 from robustness.reporting.report import (
     ADVERSARIAL,
@@ -44,7 +44,6 @@ PACKAGES = ("empir-serve", "numpy", "onnxruntime", "pyautoattack", "torch", "ray
 MOST_PLANTED = 10
 MOST_PICTURES = 12
 MOST_NAMED = 3
-DIGITS = 4
 
 
 @dataclass(frozen=True)
@@ -176,7 +175,7 @@ def _evidence(findings: Findings, victim: Victim, confirmed: Share, zero: dict[s
 
 def _summary(findings: Findings, checks: list[Check]) -> list[str]:
     plan, clean, robust = findings.plan, findings.clean(), findings.robust()
-    ball = f"{plan.norm} {round(plan.eps, DIGITS)}"
+    ball = f"{plan.norm} {eps_text(plan.eps)}"
     lines = [f"Not trustworthy: {check.name}. {check.sentence}" for check in checks if not check.passed]
     lines += [
         f"Clean accuracy {_percent(clean)}.",

@@ -19,6 +19,8 @@ Images = NDArray[np.float32]
 CLAIM = "Sen et al. claim less than 25% more compute and storage than a single full-precision model"
 MODES: tuple[Mode, ...] = ("full", "quorum")
 AT_EXPORT = "noise, at export"
+UNDER_ATTACK, TURNED = "under attack", "turned by an attack"
+"""Images as an attack leaves them, whether it turned the verdict or not; or only those of which it did."""
 
 
 class MemberCost(BaseModel):
@@ -61,6 +63,7 @@ class OverheadReport(BaseModel):
     bit_operations_over_fp32: float | None
     int8: str | None = Field(None, description="What `int8 alone` is; null where there is no such row.")
     cpu: list[WayCost]
+    attack: str | None = Field(None, description="What the images under attack were made by.")
     layers: list[LayerTime] = Field([], description="What export measured of other exact ways to write a layer.")
     layers_hardware: str | None = None
 

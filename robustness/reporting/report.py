@@ -82,7 +82,7 @@ class AttackRow(Part):
 
     name: str
     on: str = Field(description="What it attacks: `vote`, or a member's name, alone.")
-    purpose: Literal["worst case", "paper", "curve", "check"]
+    purpose: Literal["worst case", "paper", "curve", "check", "nearest"]
     threat_model: str
     note: str
     parameters: dict[str, Any]
@@ -90,7 +90,8 @@ class AttackRow(Part):
     found: int = Field(description="Of these, adversarial for what it attacks, in the attack's own ball.")
     first: int = Field(description="Images whose verdict no attack before it had turned inside the report's ball.")
     accuracy: Share | None = Field(
-        description="Of what it attacks, on its images, over all that it was meant for; null in a cascade."
+        description="Of what it attacks, on its images, over all that it was meant for; null in a cascade, and where "
+        "all its images had fallen before."
     )
     standing: Share | None = Field(description="Verdicts right after it and all attacks before it.")
     seconds: float
@@ -134,6 +135,11 @@ class Transfer(Part):
 
     names: list[str] = Field(description="Of rows and columns: `vote`, then the members.")
     fooled: list[list[Share | None]] = Field(description="Null where nothing was found to transfer.")
+    counts: Literal["images", "examples"] = Field(
+        "examples",
+        description="Images, of which one fools a column if any of its adversarial images does; or, up to version 3 of "
+        "the suites, adversarial images, several of them of the same image: then the intervals mean nothing.",
+    )
 
 
 class Curve(Part):
@@ -155,12 +161,18 @@ class ClassRow(Part):
 
 
 class Sizes(Part):
-    """Sizes of the smallest perturbations known, `size` of the images broken, in the report's norm."""
+    """Sizes of the smallest perturbations known, `size` of the images broken, in the report's norm: upper bounds."""
 
     n: int
     quantiles: dict[str, float] = Field(description="`0.05`, `0.25`, `0.5`, `0.75`, `0.95`; none where none broke.")
     edges: list[float]
     counts: list[int] = Field(description="Images between each edge and the next.")
+    searched: bool = Field(
+        False, description="Whether eps was bisected for each image, with an attack at every step; up to version 3 no."
+    )
+    among: int | None = Field(
+        None, description="Only the first so many images count: those attacked at every eps of the curve. Null: all."
+    )
 
 
 class ImageRow(Part):
@@ -173,8 +185,8 @@ class ImageRow(Part):
     broken_by: str | None = Field(description="The attack that broke it first; `clean` where it was wrong before.")
     verdict: int | None = Field(description="On the adversarial image kept.")
     size: float | None = Field(
-        description="Of the smallest perturbation known, in the report's norm: on the way to the image kept, where the "
-        "verdict falls."
+        description="Of the smallest perturbation known, in the report's norm: where the verdict falls on the line to "
+        "the image kept. Where `sizes.searched` is false, nothing was attacked below an eps of the suite or the curve."
     )
     kept_size: float | None = Field(description="Of the adversarial image kept, as an attack found it.")
     smallest_by: str | None = Field(description="The attack that found it.")

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from robustness.evaluation.findings import Findings
 from robustness.evaluation.ledger import STANDS
 from robustness.evaluation.steps import CLEAN, PAPER, Step, build, parameters_of
-from robustness.evaluation.suites import CURVE_IMAGES, Target, curve_label, eps_grid
+from robustness.evaluation.suites import CURVE_IMAGES, Target, curve_label
+from robustness.norms import eps_text
 from robustness.reporting import paper
 from robustness.reporting.paired import compared
 from robustness.reporting.report import (
@@ -29,9 +30,7 @@ from robustness.reporting.report import (
     Transfer,
 )
 from robustness.reporting.share import Share
-
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-BINS = 20
+from robustness.reporting.sizes import sizes_of
 
 Values = NDArray[np.float64]
 
@@ -46,6 +45,7 @@ def attack_rows(findings: Findings) -> list[AttackRow]:
 def _attack_row(findings: Findings, number: int, step: Step) -> AttackRow:
     row, first = findings.rows[number], findings.broken_by[0]
     attacked = int(row.given.sum())
+    standing = Share.of(int(((first == STANDS) | (first > number)).sum()), findings.n)
     return AttackRow(
         name=step.name,
         on=step.on,
@@ -56,8 +56,8 @@ def _attack_row(findings: Findings, number: int, step: Step) -> AttackRow:
         attacked=attacked,
         found=int(row.found.sum()),
         first=int((first == number).sum()),
-        accuracy=None if step.cascade else Share.of(int(row.right.sum()), attacked),
-        standing=Share.of(int(((first == STANDS) | (first > number)).sum()), findings.n),
+        accuracy=None if step.cascade or step.purpose == "nearest" else Share.of(int(row.right.sum()), attacked),
+        standing=None if step.purpose == "nearest" else standing,
         seconds=round(row.seconds, 3),
         queries=row.queries,
         gradient_calls=row.gradient_calls,
@@ -117,19 +117,19 @@ def _attacked_alone(findings: Findings) -> set[str]:
 def transfer(findings: Findings) -> Transfer:
     pairs = zip(findings.fooled.tolist(), findings.shown.tolist(), strict=True)
     fooled = [[Share.of(count, n) if n else None for count, n in zip(*row, strict=True)] for row in pairs]
-    return Transfer(names=findings.targets, fooled=fooled)
+    return Transfer(names=findings.targets, fooled=fooled, counts="images")
 
 
 def curve(findings: Findings) -> Curve:
     """From the steps of the curve, before which stands the clean accuracy of the same images."""
     plan, n = findings.plan, min(CURVE_IMAGES, findings.n)
-    grid = eps_grid(Target(plan.manifest, plan.norm, plan.eps))
+    grid = sorted({step.settings.eps for _, step in findings.steps("curve")})
     series, attack = {}, {}
     for index, target in enumerate(findings.targets):
         rows = [findings.labelled(curve_label(eps), target) for eps in grid]
         wrong = [int(findings.wrong_clean[index][:n].sum())]
         wrong += [int(findings.wrong_after(row, target).sum()) for row in rows if row is not None]
-        if len(wrong) == 1 + len(grid):
+        if grid and len(wrong) == 1 + len(grid):
             series[target] = [Share.of(n - count, n) for count in wrong]
             attack[target] = next(s.attack for s in plan.steps if (s.purpose, s.on) == ("curve", target))
     return Curve(n=n, attack=attack, eps=[0.0, *grid], series=series)
@@ -159,10 +159,7 @@ def class_rows(findings: Findings) -> list[ClassRow]:
 
 def sizes(findings: Findings, shortest: Values) -> Sizes:
     """`shortest` [K]: for the images kept, the size at which the verdict falls."""
-    size = shortest
-    counts, edges = np.histogram(size, bins=BINS, range=(0, findings.plan.eps))
-    quantiles = {f"{q:g}": round(float(np.quantile(size, q)), 6) for q in QUANTILES} if len(size) else {}
-    return Sizes(n=len(size), quantiles=quantiles, edges=edges.round(6).tolist(), counts=counts.tolist())
+    return sizes_of(shortest, findings.plan.eps, searched=bool(findings.steps("nearest")))
 
 
 def image_rows(findings: Findings, shortest: Values) -> list[ImageRow]:
@@ -218,7 +215,7 @@ def _at_smaller_eps(findings: Findings) -> list[str]:
             left[step.settings.eps] = left.get(step.settings.eps, right) & right
     shares = {eps: Share.of(int(right.sum()), findings.n) for eps, right in left.items()}
     return [
-        f"At eps {eps:.4f}, which the literature has used since, attacks that know the vote leave {share.share:.1%} of "
-        f"{share.n} images (95% interval {share.low:.1%} to {share.high:.1%})."
+        f"At eps {eps_text(eps)}, which the literature has used since, attacks that know the vote leave "
+        f"{share.share:.1%} of {share.n} images (95% interval {share.low:.1%} to {share.high:.1%})."
         for eps, share in shares.items()
     ]

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from robustness.norms import eps_text
+from robustness.reporting.page.parts import attack_text
 from robustness.reporting.report import SUITE, Report
 from robustness.reporting.share import Share
 
@@ -31,7 +32,9 @@ def _attacks(report: Report) -> Table:
     for row in report.attacks:
         if row.purpose in SUITE:
             still = "" if row.standing is None else f"{row.standing.share:.1%}"
-            table.add_row(row.name, str(row.attacked), str(row.found), str(row.first), still, f"{row.seconds:.1f}")
+            table.add_row(
+                attack_text(row.name), str(row.attacked), str(row.found), str(row.first), still, f"{row.seconds:.1f}"
+            )
     return table
 
 

@@ -7,6 +7,7 @@ from robustness.reporting.page.parts import (
     NORM_NAMES,
     Column,
     Section,
+    attack_text,
     columns,
     folded,
     interval,
@@ -68,11 +69,13 @@ def attacks(report: Report) -> Section:
         heads = [*HEADS[:2], Column("Accuracy under it"), *HEADS[3:]]
         rows = [_row(row, row.accuracy) for row in papers]
         parts += [element("h3", "The paper's own"), table("Attacks of the paper", heads, rows)]
-    others = [row for row in report.attacks if row.purpose in ("curve", "check")]
+    others = [row for row in report.attacks if row.purpose in ("curve", "check", "nearest")]
     if others:
         heads = [*HEADS[:2], Column("Accuracy under it"), *HEADS[3:]]
         rows = [_row(row, row.accuracy) for row in others]
-        parts.append(folded(f"{len(others)} more: the curve's and the checks'", table("Other attacks", heads, rows)))
+        parts.append(
+            folded(f"{len(others)} more: for the curve, the checks and the sizes", table("Other attacks", heads, rows))
+        )
     return Section("attacks", "Attacks", join(*parts))
 
 
@@ -82,7 +85,7 @@ def _row(row: AttackRow, share: Share | None = None) -> list[Element | str]:
     counts = [f"{count:,}" for count in (row.found, row.first)]
     costs = [f"{row.seconds:,.1f}", *(f"{count:,}" for count in (row.queries, row.gradient_calls))]
     return [
-        element("details", element("summary", row.name, said), more),
+        element("details", element("summary", attack_text(row.name), said), more),
         row.on,
         share_cell(share or row.standing),
         f"{row.attacked:,}" if row.attacked else "none left",
@@ -95,9 +98,13 @@ def transfer(report: Report) -> Section | None:
     data = report.transfer
     if len(data.names) < 2 or not any(share is not None for row in data.fooled for share in row):
         return None
-    text = (
-        "Made on the row, judged by the column: the share of adversarial images that fool it, of those whose clean "
-        "image it had right. Rows: whatever the suite attacked and found some on."
+    text = "Made on the row, judged by the column. Rows: whatever the suite attacked and found some on. "
+    text += (
+        "Images of which an adversarial one was made on the row, and that the column had right: the share of which "
+        "any fools the column."
+        if data.counts == "images"
+        else "The share of adversarial examples that fool the column, of those whose clean image it had right. They, "
+        "and not images, are counted: an image that several attacks broke counts as often, so there are no intervals."
     )
     return Section("transfer", "Transfer", join(note(text), _heat_map(data)))
 
@@ -105,7 +112,7 @@ def transfer(report: Report) -> Section | None:
 def _heat_map(data: Transfer) -> Element:
     head = element("tr", element("td", "made on ↓"), *(element("th", name, scope="col") for name in data.names))
     rows = [
-        element("tr", element("th", name, scope="row"), *(_heat_cell(share) for share in shares))
+        element("tr", element("th", name, scope="row"), *(_heat_cell(share, data.counts) for share in shares))
         for name, shares in zip(data.names, data.fooled, strict=True)
         if any(share is not None for share in shares)
     ]
@@ -113,8 +120,9 @@ def _heat_map(data: Transfer) -> Element:
     return element("div", whole, class_="scroll", role="region", aria_label="Transfer matrix", tabindex=0)
 
 
-def _heat_cell(share: Share | None) -> Element:
+def _heat_cell(share: Share | None, counts: str) -> Element:
     if share is None:
         return element("td", "–", title="nothing was found to transfer")
     heat = f"h{round(10 * share.share)}"
-    return element("td", percent(share.share), element("small", f"of {share.n}"), class_=heat, title=interval(share))
+    title = interval(share) if counts == "images" else None
+    return element("td", percent(share.share), element("small", f"of {share.n:,} {counts}"), class_=heat, title=title)

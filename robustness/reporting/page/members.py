@@ -5,6 +5,7 @@ from robustness.reporting.page.markup import Content, Element, element, join
 from robustness.reporting.page.parts import (
     NORM_NAMES,
     Section,
+    attack_text,
     ball_text,
     columns,
     folded,
@@ -12,7 +13,8 @@ from robustness.reporting.page.parts import (
     share_cell,
     table,
 )
-from robustness.reporting.report import VOTE, MemberRow, Picture, Report
+from robustness.reporting.report import VOTE, MemberRow, Picture, Report, Sizes
+from robustness.reporting.sizes import fallen_sizes
 
 SMALL = 96
 """Images not wider than this are shown with their pixels as squares."""
@@ -41,7 +43,9 @@ def _zero(row: MemberRow) -> str:
 
 def _fallen(report: Report) -> Element | None:
     rows: list[list[Content]] = [
-        [member.name, attack, f"{count:,}"] for member in report.members for attack, count in member.broken_by.items()
+        [member.name, attack_text(attack), f"{count:,}"]
+        for member in report.members
+        for attack, count in member.broken_by.items()
     ]
     if not rows:
         return None
@@ -69,13 +73,31 @@ def sizes(report: Report) -> Section | None:
     data = report.sizes
     if data.n == 0:
         return None
-    broken = [row.size for row in report.per_image if row.outcome == "broken" and row.size is not None]
+    broken, n = fallen_sizes(report, data.among), data.among or report.images.n
     name = NORM_NAMES.get(report.norm, report.norm)
-    chart = size_chart(data.edges, data.counts, broken, report.images.n, f"size of the perturbation, {name}")
+    chart = size_chart(data.edges, data.counts, broken, n, f"size of the perturbation, {name}")
     quantiles = [f"{100 * float(key):.0f}% of them at {value:.4g}" for key, value in data.quantiles.items()]
-    text = f"Of {data.n} images that fell: {', '.join(quantiles)} or less. Bars: images, "
-    text += "counted on the right. Line: share of all n that have fallen, on the left."
+    text = f"{_among(data)}: {', '.join(quantiles)} or less. Bars: images, counted on the right. Line: share of the "
+    text += f"{n} that have fallen, on the left. {_searched(data)}"
     return Section("sizes", "Smallest perturbations found", join(chart, note(text)), half=True)
+
+
+def _among(data: Sizes) -> str:
+    if data.among is None:
+        return f"Of {data.n} images that fell"
+    return f"Of the first {data.among} images, attacked anew at every eps of the curve, {data.n} fell"
+
+
+def _searched(data: Sizes) -> str:
+    """How the sizes were found, and what they are not."""
+    if data.searched:
+        how = "For each of them eps was bisected, with an attack on the vote at every step (the attack nearest)"
+    elif data.among is not None:
+        how = "Below the smallest such eps at which an image fell its size is where the verdict falls on the line to "
+        how += "the image found; the other images were not attacked at smaller eps, and do not count here"
+    else:
+        how = "A size is where the verdict falls on the line to the image found; nothing was attacked at a smaller eps"
+    return f"{how}. These are upper bounds: smaller perturbations may exist."
 
 
 def gallery(report: Report) -> Section | None:
@@ -84,10 +106,13 @@ def gallery(report: Report) -> Section | None:
         return None
     small = report.bundle.image_shape[2] <= SMALL
     figures = [_triple(picture, report.norm) for picture in report.gallery]
-    text = (
-        f"The smallest change found, within {ball_text(report.norm, report.eps)}. In the middle grey is no change; the "
-        "largest change is black or white."
+    which = (
+        "The nearest adversarial image known of each, after a search at smaller and smaller eps"
+        if report.sizes.searched
+        else "Of each the nearest adversarial image that an attack gave; smaller changes were not searched for"
     )
+    text = f"{which}, within {ball_text(report.norm, report.eps)}. In the middle grey is no change; the largest change "
+    text += "is black or white."
     return Section(
         "gallery",
         "Gallery",
@@ -106,6 +131,6 @@ def _triple(picture: Picture, norm: str) -> Element:
         for field, way in WAYS
     ]
     labels = element("p", element("b", picture.label), " → ", element("b", picture.verdict, class_="fallen"))
-    size = f"{NORM_NAMES.get(norm, norm)} {picture.size:.3g}, {picture.attack}, no. {picture.index}"
+    size = f"{NORM_NAMES.get(norm, norm)} {picture.size:.3g}, {attack_text(picture.attack)}, no. {picture.index}"
     caption = element("figcaption", labels, element("small", size))
     return element("figure", element("div", *images, class_="triple"), caption)

@@ -1,5 +1,6 @@
 """What every section of the page is made of: sections, tables, numbers with their intervals."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -90,6 +91,15 @@ def share_cell(share: Share | None) -> Element | str:
     )
 
 
+def attack_text(name: str) -> str:
+    """An attack's name, with an eps in it as people write it.
+
+    >>> attack_text("apgd-joint_margin at eps 0.0313725")
+    'apgd-joint_margin at eps 8/255'
+    """
+    return re.sub(r"(?<=\beps )\d*\.\d+", lambda found: eps_text(float(found[0])), name)
+
+
 def ball_text(norm: str, eps: float) -> str:
     return f"{NORM_NAMES.get(norm, norm)} {eps_text(eps)}"
 
@@ -101,7 +111,12 @@ def definitions(pairs: Mapping[str, Content]) -> Element:
 
 def parameters(values: Mapping[str, Any]) -> Element:
     """Parameters as they are in report.json."""
-    return definitions({name: value_text(value) for name, value in values.items()})
+    return definitions(
+        {
+            name: eps_text(value) if name == "eps" and isinstance(value, float) else value_text(value)
+            for name, value in values.items()
+        }
+    )
 
 
 def value_text(value: Any) -> str:

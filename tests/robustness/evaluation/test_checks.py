@@ -103,7 +103,7 @@ def brighter() -> Iterator[Victim]:
 
 def report_of(victim: Victim, folder: Path) -> Any:
     target = Target(with_graphs(), "linf", EPS)
-    what = plan(grey(4), [*STEPS, *curve(target), *checks(target)])
+    what = plan(grey(4), [*STEPS, *curve(target, eps_grid(target, "adaptive")), *checks(target)])
     ledgers = run(victim, folder / "work", what)
     return write_report(what, ledgers, victim, Sitting("pytest", 1.0, 1), folder / "out")
 
@@ -116,7 +116,7 @@ def test_a_report_on_sound_gradients_is_trustworthy(brighter: Victim, tmp_path: 
     assert report.sizes.quantiles["0.5"] == pytest.approx(1 / 12, abs=0.004)
     assert [share.count for share in report.curve.series["vote"]][:2] == [4, 4] and report.curve.eps[0] == 0
     assert report.curve.series["vote"][-1].count == 0
-    assert len(report.curve.eps) == 1 + len(eps_grid(Target(with_graphs(), "linf", EPS)))
+    assert len(report.curve.eps) == 1 + len(eps_grid(Target(with_graphs(), "linf", EPS), "adaptive"))
     assert report.attacks[-1].parameters["queries"] == 1000 and CHECK_IMAGES >= 4
 
 

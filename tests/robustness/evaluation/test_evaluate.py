@@ -195,6 +195,19 @@ def test_what_the_transfer_matrix_is_made_of(step: Step, counts: bool) -> None:
     assert entered.shown.sum() == entered.shown[row].sum() == len(entered.targets) * counts
 
 
+def test_an_image_transfers_once_however_many_attacks_made_it() -> None:
+    """Two examples of the one image, of which only the second fools low-b, and one that low-a had wrong before."""
+    entered = ledger(np.full((2, 1, 8, 8), 0.5, np.float32))
+    entered.wrong_clean[1, 1] = True
+    for low_b in (0, 1, 0):
+        votes = np.array([[1, 1], [low_b, 0], [1, 0]])
+        judged = Judged(np.array([1, 1]), votes, np.array([False, False]))
+        outcome = Outcome(np.arange(2), np.full((2, 1, 8, 8), 0.6, np.float32), judged, 0, 0, 0)
+        entered.enter(Step("square", SETTINGS), np.arange(2), outcome)
+    assert entered.shown[0].tolist() == [2, 1, 2, 2]
+    assert entered.fooled[0].tolist() == [2, 1, 1, 1]
+
+
 def test_an_image_outside_0_to_1_is_no_success() -> None:
     entered = ledger(np.full((1, 1, 8, 8), 0.95, np.float32))
     judged = Judged(np.array([1]), np.ones((3, 1), dtype=np.int64), np.array([False]))

@@ -61,7 +61,7 @@ def test_from_a_bundle_to_a_report(toy_copy: Path, toy: ToyBundle, images: Path)
     assert [row.name for row in smaller] == ["pgd-mean_probability at eps 0.3", "apgd-joint_margin at eps 0.3"]
     left = min(row.accuracy.count for row in smaller if row.accuracy is not None)
     sentence = report.paper.warnings[-1]
-    assert left >= report.robust.count and sentence.startswith("At eps 0.3000") and f"leave {left / N:.1%}" in sentence
+    assert left >= report.robust.count and sentence.startswith("At eps 0.3, ") and f"leave {left / N:.1%}" in sentence
     assert [row.own is None for row in report.members] == [True, True, False]  # only full precision, in the paper
     counts = [image.outcome for image in report.per_image]
     assert report.robust.count == counts.count("not_broken") and report.robust.n == N

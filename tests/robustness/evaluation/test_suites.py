@@ -63,6 +63,21 @@ def test_the_papers_attacks_have_the_papers_parameters() -> None:
     assert all("transfer" in steps[f"empir-2020-{name}", VOTE].note for name in ("cw", "bim"))
 
 
+@pytest.mark.parametrize(("name", "looks"), [("adaptive", True), ("autoattack", True), ("empir-2020", False)])
+def test_the_curve_looks_just_beyond_what_a_bundle_was_trained_for(name: str, looks: bool) -> None:
+    steps = {step.settings.eps: step for step in suite(name) if step.purpose == "curve" and step.on == VOTE}
+    assert (0.33 in steps) is looks
+    assert {eps for eps, step in steps.items() if step.settings.halve} == {0.075, 0.15, 0.225, 0.3} | {0.33} & {*steps}
+
+
+def test_an_eps_in_a_name_is_as_people_write_it() -> None:
+    steps = make_suite("empir-2020", Target(with_graphs(), "l2", 4.0))
+    names = [step.name for step in steps if " at eps " in step.name]
+    assert names == ["pgd-mean_probability at eps 2", "apgd-joint_margin at eps 2"]
+    of_255 = make_suite("adaptive", Target(with_graphs(), "linf", 8 / 255))
+    assert "curve: eps 8/255 on fp32" in {step.name for step in of_255}
+
+
 def test_without_gradient_graphs_queries_are_left() -> None:
     steps = suite("adaptive", LINEAR_MANIFEST)
     assert {step.attack for step in steps} == {CLEAN, "square", "hopskipjump"}
