@@ -20,7 +20,8 @@ from benchmarks.figure import Figure
 from benchmarks.halving import halving
 from benchmarks.kernels import kernels
 from benchmarks.probe import probes
-from benchmarks.server import added, memory, start
+from benchmarks.server import start
+from benchmarks.serving.table import serving
 from benchmarks.throughput import throughput
 
 
@@ -37,8 +38,9 @@ BENCHMARKS = {
     "size": Benchmark(size, "the largest file of a low-precision member"),
     "cost": Benchmark(cost, "CPU time of both modes over the full-precision member's"),
     "start": Benchmark(start, "seconds until a server is ready"),
-    "memory": Benchmark(memory, "memory of a server and of its probe process"),
-    "added": Benchmark(added, "what HTTP adds to a prediction"),
+    "serving": Benchmark(
+        serving, "rates, latencies and memory of a server, over its limits and a handler written by hand"
+    ),
     "batching": Benchmark(batching, "what batches gain for AlexNet when requests wait"),
     "probe": Benchmark(probes, "how long an adaptive PGD-40 on one digit takes"),
     "halving": Benchmark(halving, "what halving an attack's trajectories costs in strength"),

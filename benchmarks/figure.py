@@ -2,7 +2,9 @@
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from loadtest.pressure import Pressure, worst
 
 
 @dataclass(frozen=True)
@@ -13,6 +15,12 @@ class Figure:
     promised: str
     measured: str
     good: bool
+
+
+def believed(figure: Figure, pressures: Sequence[Pressure]) -> Figure:
+    """The figure; where the load generator was the limit in one of the runs, why there is none."""
+    reason = worst(list(pressures)).saturated
+    return figure if reason is None else replace(figure, measured=f"no report: {reason}", good=False)
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:

@@ -34,7 +34,12 @@ class Recording:
     @property
     def good(self) -> NDArray[np.bool_]:
         """Which were answered 200."""
-        found: NDArray[np.bool_] = self.outcome == (self.names.index(GOOD) if GOOD in self.names else len(self.names))
+        return self.which(GOOD)
+
+    def which(self, outcome: str) -> NDArray[np.bool_]:
+        """Which ended so."""
+        code = self.names.index(outcome) if outcome in self.names else len(self.names)
+        found: NDArray[np.bool_] = self.outcome == code
         return found
 
     @property

@@ -1,0 +1,1 @@
+"""What a client of a server gets: rates, latencies, memory, each beside what is promised."""
