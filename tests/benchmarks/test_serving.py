@@ -22,6 +22,8 @@ from loadtest.latency import Latency
 from loadtest.pressure import Pressure
 from loadtest.recording import Recording
 from loadtest.report import Report
+from loadtest.target import Target
+from loadtest.workload import Workload
 from tests.loadtest.toy_server import Reply, Seen, answer, toy
 from tests.toy_bundle import ToyBundle
 
@@ -87,12 +89,27 @@ def test_rounds_alternate_between_the_sides() -> None:
 
 def test_the_handler_is_sent_the_same_pictures_without_a_mode() -> None:
     with toy(ordinary) as server, toy(ordinary) as baseline:
-        found = over_baseline(server.url, baseline.url, SHORT)
+        over_baseline(server.url, baseline.url, SHORT)
         assert {urlsplit(each.path).query for each in server.seen} == {"mode=full", "mode=quorum"}
         assert {each.path for each in baseline.seen} == {"/predict"}
         assert len({each.body for each in (*server.seen, *baseline.seen)}) <= 10
-    assert [each.promised for each in found] == ["at least 2", "at least 3"]
-    assert all(each.measured.endswith("/s, 2 rounds") and not each.good for each in found)
+
+
+def test_each_mode_has_a_promise_of_its_own_over_the_handler(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = {"http://h#png": 100, "http://e#png?full": 200, "http://e#png?quorum": 290}
+
+    def of(url: str, mode: str = "") -> Side:
+        return Side(Target(f"{url}?{mode}".rstrip("?"), urlsplit(url), "png"), Workload(()))
+
+    monkeypatch.setattr(Side, "of", of)
+    monkeypatch.setattr(Side, "closed", lambda side, *_: report(rates[side.target.name]))
+    full, quorum = over_baseline("http://e", "http://h", SHORT)
+    assert (full.promised, full.good, full.measured) == (
+        "at least 2",
+        True,
+        "2.00 (2.00 to 2.00); 200 and 100/s, 2 rounds",
+    )
+    assert (quorum.promised, quorum.good) == ("at least 3", False) and quorum.measured.startswith("2.90 (")
 
 
 def test_who_shares_a_core_with_workers_may_be_late_but_not_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
