@@ -1,7 +1,9 @@
 FROM python:3.12-slim AS build
 WORKDIR /build
-COPY requirements.lock .
-RUN python -m venv /opt/empir && /opt/empir/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
+# requirements-grpc.lock: with the extra `grpc`, for EMPIR_GRPC_PORT.
+ARG REQUIREMENTS=requirements.lock
+COPY ${REQUIREMENTS} .
+RUN python -m venv /opt/empir && /opt/empir/bin/pip install --no-cache-dir --require-hashes -r ${REQUIREMENTS}
 COPY pyproject.toml README.md empir.py ./
 COPY models models
 COPY export export
@@ -24,7 +26,7 @@ ENV PATH=/opt/empir/bin:$PATH \
     EMPIR_PORT=8000 \
     EMPIR_BUNDLES=/srv/bundles \
     EMPIR_LOG_FORMAT=json
-EXPOSE 8000
+EXPOSE 8000 8001
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health/ready', timeout=2)"]
 ENTRYPOINT ["empir"]

@@ -69,6 +69,8 @@ lock: $(VENV)/development
 	$(PIP) install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
 		--no-emit-index-url --no-annotate --custom-compile-command "make lock" --upgrade -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra grpc --universal --python-version 3.11 --generate-hashes --quiet \
+		--no-emit-index-url --no-annotate --custom-compile-command "make lock" --upgrade -o requirements-grpc.lock
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
