@@ -24,6 +24,12 @@ class BodyTooLarge(EmpirError):
     code = "body_too_large"
 
 
+class EncodedBody(EmpirError):
+    """A body that is compressed."""
+
+    code = "encoded_body"
+
+
 class BodyTooSlow(EmpirError):
     """A body that did not arrive in time."""
 
@@ -99,6 +105,7 @@ STATUS = {
     "conflict": 409,
     "body_too_large": 413,
     "image_too_large": 413,
+    "encoded_body": 415,
     "not_an_image": 415,
     "bundle_refused": 422,
     "invalid_value": 422,
@@ -112,6 +119,7 @@ HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
 REFUSALS = frozenset(STATUS) - {"no_quorum", "unavailable"}
 """Codes of requests that were turned down; a closed set, so a metric's label."""
 HEADERS = {
+    "encoded_body": {"Accept-Encoding": "identity"},
     "queue_full": {"Retry-After": "1"},
     "unavailable": {"Retry-After": "1"},
     "key_missing": {"WWW-Authenticate": "Bearer"},

@@ -5,7 +5,7 @@ from functools import partial
 from inspect import getdoc
 from typing import Any
 
-from service.errors import MalformedRequest
+from service.errors import EncodedBody
 from service.exchange import Exchange
 from service.middleware import HotRoute
 from service.oip.infer import respond
@@ -36,7 +36,7 @@ async def model_infer(exchange: Exchange, name: str, version: str | None) -> Non
     model = find_model(state.catalog, name, version)
     with state.statistics.counting(model, state.ledger) as counted, state.scheduler.place() as since:
         if (encoding := exchange.header(b"content-encoding") or "identity") != "identity":
-            raise MalformedRequest(f"Content-Encoding: expected none, got {encoding[:32]!r}; send the body as it is")
+            raise EncodedBody(f"Content-Encoding: expected none, got {encoding[:32]!r}; send the body as it is")
         request = read_request(model, body, exchange.header(HEAD_LENGTH) or None, state.settings.max_batch)
         response = await respond(state, model, request, counted, exchange.log, since, exchange.left, exchange.parts)
         answer, headers = write_response(response)

@@ -96,7 +96,8 @@ def test_a_batch_over_the_limit_is_refused(both: Live, toy: ToyBundle) -> None:
 
 def test_a_compressed_body_is_refused(both: Live) -> None:
     response = both.http.post(INFER, content=b"x", headers={"Content-Encoding": "gzip"})
-    assert response.status_code == 400
+    assert (response.status_code, response.headers["accept-encoding"]) == (415, "identity")
+    assert protocol_problem(response)["code"] == "encoded_body"
     assert protocol_problem(response)["error"].startswith("Content-Encoding: expected none, got 'gzip'")
 
 
