@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     member_deadline_ms: float = Field(2000, gt=0)
     """A member that takes longer has no vote."""
     deadline_ms: float = Field(10_000, gt=0)
-    """A prediction that takes longer, waiting included, is dropped and answered 504."""
+    """A prediction that takes longer, decoding and waiting included, is dropped and answered 504."""
     queue: int = Field(64, ge=0)
     """Predictions that may wait for a core; one more is answered 429."""
     batch_images: int = Field(16, ge=1)
