@@ -25,7 +25,10 @@ def exposition(registry: CollectorRegistry) -> bytes:
         return generate_latest(registry) + generate_latest(about)
     MultiProcessCollector(about, shared)  # type: ignore[no-untyped-call]
     about.register(Workers(Path(shared)))
-    return generate_latest(about)
+    try:
+        return generate_latest(about)
+    except FileNotFoundError:  # those of a worker that never served went between their names and their content
+        return generate_latest(about)
 
 
 class Workers(Collector):

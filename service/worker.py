@@ -8,12 +8,14 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from runtime.errors import EmpirError
+from runtime.manifest import Manifest
 from service.catalog import Catalog, Served
 from service.errors import BundleRefused, Unavailable
 from service.ledger import Ledger
@@ -32,7 +34,12 @@ REPORT_S = 0.1
 """How often a worker tells its parent what it has done, if there is anything new."""
 
 Generations = dict[str, tuple[str, int]]
-"""Version and generation, by name, of every bundle that is served."""
+"""Identity and generation, by name, of every bundle that is served."""
+
+
+def identity(manifest: Manifest) -> str:
+    """A bundle's version, and what differs as soon as anything in it does: its manifest has every file's sha256."""
+    return f"{manifest.version} ({sha256(manifest.model_dump_json().encode()).hexdigest()[:16]})"
 
 
 class RemoteProbes:
@@ -87,7 +94,7 @@ class SharedRepository(Repository):
     @property
     def generations(self) -> Generations:
         """What this worker serves."""
-        return {each.manifest.name: (each.manifest.version, each.generation) for each in self._catalog}
+        return {each.manifest.name: (identity(each.manifest), each.generation) for each in self._catalog}
 
     def adopt(self, generations: Generations) -> None:
         """Serve what the others serve: without what they have unloaded, and under their generations."""
@@ -116,7 +123,7 @@ class Worker:
         match what, *arguments:
             case "prepare", name:
                 self._prepared[name] = prepared = await self.repository.prepare(name)
-                return prepared.manifest.version, self.repository.next_generation(prepared)
+                return identity(prepared.manifest), self.repository.next_generation(prepared)
             case "commit", name, generation:
                 self.repository.put(self._prepared.pop(name), generation)
             case "abort", name:

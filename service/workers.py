@@ -28,6 +28,7 @@ from service.server import DRAIN_S, greeting, listen, require_grpc_port
 from service.settings import Settings
 from service.worker import work
 
+METRICS = "metrics"
 LONGEST_PAUSE_S = 30.0
 """Between the starts of a worker that keeps dying."""
 
@@ -49,7 +50,7 @@ def serve_with_workers(settings: Settings) -> None:
 def _folder() -> Iterator[Path]:
     """A folder that only this user may enter, for the socket and the workers' metrics."""
     with tempfile.TemporaryDirectory(prefix="empir-") as name:
-        metrics = Path(name) / "metrics"
+        metrics = Path(name) / METRICS
         metrics.mkdir()
         os.environ[FOLDER_VARIABLE] = str(metrics)  # the workers inherit it, and prometheus_client obeys it
         try:
@@ -68,6 +69,7 @@ class Parent:
         self._folder = folder
         self._probes = ProbeProcess(settings.probe_queue)
         self._processes: set[SpawnProcess] = set()
+        self._dismissed: set[int] = set()
         self._crew = Crew(self._probes, log, self._dismiss)
         self._ending = asyncio.Event()
         self._failed = False
@@ -115,7 +117,7 @@ class Parent:
             self._processes.add(process)
             await self._ended(process)
             self._processes.discard(process)
-            multiprocess.mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
+            self._forget(process.pid or 0)
             if self._ending.is_set():
                 return
             if not self._crew.is_formed:  # nothing has ever worked: it has said why
@@ -146,7 +148,16 @@ class Parent:
         """End a worker that does not serve yet: there is nothing to drain."""
         for process in self._processes:
             if process.pid == pid:
+                self._dismissed.add(pid)
                 process.kill()
+
+    def _forget(self, pid: int) -> None:
+        """Take a process that has ended out of the metrics: what it is, and if it has never served what it did."""
+        multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+        if pid in self._dismissed:  # all its counts are 0, and one that is tried again and again has many successors
+            self._dismissed.discard(pid)
+            for path in (self._folder / METRICS).glob(f"*_{pid}.db"):
+                path.unlink()
 
 
 async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:

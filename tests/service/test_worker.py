@@ -11,7 +11,7 @@ from service.link import Link
 from service.metrics import Metrics
 from service.oip.statistics import Statistics
 from service.settings import Settings
-from service.worker import Generations, joined
+from service.worker import Generations, identity, joined
 from tests.live import HANG_S
 from tests.toy_catalog import YES, full, low, toy_catalog
 
@@ -46,6 +46,13 @@ def test_a_worker_hands_over_what_it_has_done(tmp_path: Path) -> None:
         server.close()
 
     asyncio.run(asyncio.wait_for(main(), HANG_S))
+
+
+def test_bundles_that_differ_in_anything_differ_in_identity() -> None:
+    manifest = toy_catalog(low(YES), full(YES)).get("toy").manifest
+    same, other = manifest.model_copy(), manifest.model_copy(update={"labels": ("yes", "no")})
+    assert identity(manifest) == identity(same) != identity(other)
+    assert other.version == manifest.version and identity(manifest).startswith(manifest.version)
 
 
 def answered(statistics: Statistics) -> None:

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from runtime.bundle import MANIFEST
+from service.exposition import FOLDER_VARIABLE
 from tests.live import HANG_S
 from tests.programs import greeting, running, served
 from tests.service.oip.bodies import document
@@ -48,6 +49,14 @@ class Crew:
         (statistics,) = self.ask("GET", f"/v2/models/{model}/stats").json()["model_stats"]
         count: int = statistics["inference_stats"]["success"]["count"]
         return count
+
+    def metrics_of(self, pid: int) -> list[Path]:
+        """The files in which a worker's metrics are."""
+        variables = Path(f"/proc/{self.children[0]}/environ").read_bytes().split(b"\0")
+        (folder,) = [
+            each.partition(b"=")[2].decode() for each in variables if each.startswith(FOLDER_VARIABLE.encode())
+        ]
+        return list(Path(folder).glob(f"*_{pid}.db"))
 
     def is_complete(self) -> bool:
         """Whether both workers answer; the one that is asked may be just dying."""
@@ -133,12 +142,15 @@ def test_a_worker_without_a_bundle_that_another_serves_does_not_join(crew: Crew,
     assert crew.process.stderr is not None
     while "worker turned away" not in (line := crew.process.stderr.readline()):
         pass
+    away_pid = json.loads(line)["pid"]
     assert json.loads(line)["bundle"] == "other"
     ready = "/v2/models/other/ready"
     assert [crew.ask("GET", ready).status_code for _ in range(TRIES)] == [200] * TRIES
     away.rename(other)
     while not crew.is_complete():
         pass
+    assert crew.metrics_of(crew.children[0]) != []
+    assert crew.metrics_of(away_pid) == []  # each try would leave more to add up
     assert [crew.ask("GET", ready).status_code for _ in range(TRIES)] == [200] * TRIES
 
 
