@@ -5,7 +5,7 @@ from torch import nn
 
 from models.batch_norm import BatchNorm, affine
 from models.dorefa import QuantConv2d, QuantConvAvgPool2d, QuantLinear
-from models.learned import LearnedConv2d, LearnedDequantize, LearnedLinear, LearnedResidual
+from models.learned import LearnedAvgPool2d, LearnedConv2d, LearnedDequantize, LearnedLinear, LearnedResidual
 from models.residual import Residual
 
 Product = nn.Conv2d | nn.Linear
@@ -23,7 +23,14 @@ def _frozen(layer: nn.Module) -> list[nn.Module]:
     if isinstance(layer, QuantConvAvgPool2d):
         return list(layer.frozen())
     if isinstance(
-        layer, QuantConv2d | QuantLinear | LearnedConv2d | LearnedLinear | LearnedResidual | LearnedDequantize
+        layer,
+        QuantConv2d
+        | QuantLinear
+        | LearnedConv2d
+        | LearnedLinear
+        | LearnedResidual
+        | LearnedDequantize
+        | LearnedAvgPool2d,
     ):
         return [layer.frozen()]
     return [layer]

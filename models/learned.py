@@ -11,7 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.integer import Dequantize, Grid, IntegerConv2d, IntegerLinear, IntegerResidual, Output, per_channel, scaled
+from models.integer import (
+    Dequantize,
+    Grid,
+    IntegerAvgPool2d,
+    IntegerConv2d,
+    IntegerLinear,
+    IntegerResidual,
+    Output,
+    per_channel,
+    scaled,
+    window_sums,
+)
 from models.quantizers import requantized_levels, round_ste, top_level
 
 BRANCH = Output(8, signed=True)
@@ -146,6 +157,25 @@ class LearnedResidual(nn.Module):
             for part in (self.branch, self.shortcut)
         )
         return IntegerResidual(branch, shortcut, unit=self.unit, bits=self.bits)
+
+
+class LearnedAvgPool2d(nn.Module):
+    """IntegerAvgPool2d of the whole map in training: levels [N, C, k, k] to levels [N, C, 1, 1] of `bits`."""
+
+    def __init__(self, kernel: int, *, in_scale: Scale, out_scale: Scale, bits: int) -> None:
+        super().__init__()
+        self.kernel, self.in_scale, self.out_scale, self.output = kernel, in_scale, out_scale, Output(bits)
+
+    def forward(self, levels: Tensor) -> Tensor:
+        return scaled(window_sums(levels, self.kernel, self.kernel), self._multiplier(), self.output)
+
+    def frozen(self) -> IntegerAvgPool2d:
+        with torch.no_grad():
+            return IntegerAvgPool2d(self.kernel, self.kernel, self._multiplier().clone(), self.output)
+
+    def _multiplier(self) -> Tensor:
+        multiplier: Tensor = self.in_scale() / (self.kernel**2 * self.out_scale())
+        return multiplier
 
 
 class LearnedDequantize(nn.Module):

@@ -8,8 +8,10 @@ from torch import nn
 from models.dorefa import FineConv2d, QuantConv2d, QuantConvAvgPool2d, QuantLinear
 from models.integer import QuantizeInput
 from models.precision import Precision
-from models.quantization import quantized
+from models.quantization import EdgeBits, quantized
 from models.residual import Residual
+
+EDGES = EdgeBits()
 
 
 def mnist_conv(precision: Precision) -> nn.Sequential:
@@ -114,12 +116,12 @@ def alex_net(precision: Precision, classes: int = 1000) -> nn.Sequential:
     )  # fmt: skip
 
 
-def small_cnn(precision: Precision) -> nn.Sequential:
+def small_cnn(precision: Precision, *, edges: EdgeBits = EDGES) -> nn.Sequential:
     """The network of TRADES for MNIST (Zhang et al., arXiv 1901.08573): image [N, 1, 28, 28] to logits [N, 10]; 0.31 M
     parameters, 9.9 M MACs.
 
     Two convolutions 3x3 32, max pool; two of 64, max pool; fully connected 200, 200 and 10; ReLU and biases. Quantized:
-    learned scales, first and last weights in 8 bits.
+    learned scales, first and last weights in 8 bits or as `edges` has it.
     """
     network = nn.Sequential(
         nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 32, 3), nn.ReLU(), nn.MaxPool2d(2),
@@ -127,34 +129,39 @@ def small_cnn(precision: Precision) -> nn.Sequential:
         nn.Flatten(),
         nn.Linear(1024, 200), nn.ReLU(), nn.Linear(200, 200), nn.ReLU(), nn.Linear(200, 10),
     )  # fmt: skip
-    return _at(network, precision, (1, 28, 28))
+    return _at(network, precision, (1, 28, 28), edges)
 
 
-def resnet20(precision: Precision) -> nn.Sequential:
+def resnet20(precision: Precision, *, edges: EdgeBits = EDGES) -> nn.Sequential:
     """ResNet-20 for CIFAR-10 (He et al., arXiv 1512.03385, section 4.2): 0.27 M parameters, 41 M MACs.
 
     Three stages of three blocks with 16, 32 and 64 channels; shortcuts between stages are 1x1 convolutions. Quantized:
-    learned scales, the first weights in 8 bits, the layer behind the average pool in float.
+    learned scales, the first weights in 8 bits, the layer behind the average pool in float, or as `edges` has it.
     """
-    return resnet(precision, widths=(16, 32, 64), blocks=3)
+    return resnet(precision, widths=(16, 32, 64), blocks=3, edges=edges)
 
 
-def resnet18(precision: Precision) -> nn.Sequential:
+def resnet18(precision: Precision, *, edges: EdgeBits = EDGES) -> nn.Sequential:
     """ResNet-18 as it is used on CIFAR-10: stages of two blocks, 64 to 512 channels; 11.2 M parameters."""
-    return resnet(precision, widths=(64, 128, 256, 512), blocks=2)
+    return resnet(precision, widths=(64, 128, 256, 512), blocks=2, edges=edges)
 
 
-def wrn_16_4(precision: Precision) -> nn.Sequential:
+def wrn_16_4(precision: Precision, *, edges: EdgeBits = EDGES) -> nn.Sequential:
     """WRN-16-4 (Zagoruyko and Komodakis, arXiv 1605.07146): stages of two blocks, 64, 128 and 256 channels; 2.75 M
     parameters.
 
     With batch norm and ReLU behind the convolutions, where they fold away, not in front of them.
     """
-    return resnet(precision, widths=(64, 128, 256), blocks=2, stem=16)
+    return resnet(precision, widths=(64, 128, 256), blocks=2, stem=16, edges=edges)
 
 
 def photo_net(
-    precision: Precision, *, image_shape: tuple[int, int, int], classes: int, widths: tuple[int, ...]
+    precision: Precision,
+    *,
+    image_shape: tuple[int, int, int],
+    classes: int,
+    widths: tuple[int, ...],
+    edges: EdgeBits = EDGES,
 ) -> nn.Sequential:
     """A small residual network for images of any size: image [N, C, H, W] of `image_shape` to logits [N, classes].
 
@@ -169,6 +176,7 @@ def photo_net(
         classes=classes,
         image_shape=image_shape,
         halvings=(side > 48) + (side > 96),
+        edges=edges,
     )
 
 
@@ -181,11 +189,13 @@ def resnet(
     classes: int = 10,
     image_shape: tuple[int, int, int] = (3, 32, 32),
     halvings: int = 0,
+    edges: EdgeBits = EDGES,
 ) -> nn.Sequential:
     """A residual network (He et al., arXiv 1512.03385): image [N, C, H, W] of `image_shape` to logits [N, classes].
 
     A convolution 3x3 to `stem` channels, or to the first of `widths`; a stage of `blocks` blocks for each width, all
     but the first halving the image; a global average pool, a linear layer. `halvings`: of the image before the stages.
+    Quantized, the first weights have 8 bits and the last layer stays in float, unless `edges` says otherwise.
     """
     channels = stem or widths[0]
     first = nn.Conv2d(image_shape[0], channels, 3, stride=2 if halvings else 1, padding=1, bias=False)
@@ -196,7 +206,7 @@ def resnet(
             layers.append(_block(channels, width, stride=2 if stage and not block else 1))
             channels = width
     network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
-    return _at(network, precision, image_shape)
+    return _at(network, precision, image_shape, edges)
 
 
 def _block(channels: int, filters: int, stride: int) -> Residual:
@@ -209,5 +219,5 @@ def _block(channels: int, filters: int, stride: int) -> Residual:
     return Residual(branch, nn.Sequential(nn.Conv2d(channels, filters, 1, stride, bias=False), nn.BatchNorm2d(filters)))
 
 
-def _at(network: nn.Sequential, precision: Precision, image_shape: tuple[int, ...]) -> nn.Sequential:
-    return network if precision.is_float else quantized(network, precision, torch.zeros(1, *image_shape))
+def _at(network: nn.Sequential, precision: Precision, image_shape: tuple[int, ...], edges: EdgeBits) -> nn.Sequential:
+    return network if precision.is_float else quantized(network, precision, torch.zeros(1, *image_shape), edges)

@@ -10,6 +10,7 @@ from models.folding import fold_batch_norm
 from models.integer import FLOATS, Output, QuantizeInput
 from models.learned import (
     BRANCH,
+    LearnedAvgPool2d,
     LearnedConv2d,
     LearnedDequantize,
     LearnedLinear,
@@ -23,14 +24,23 @@ from models.quantizers import top_level
 from models.residual import Residual
 
 IMAGE_BITS = 8
+POOLED_BITS = 8
+"""Of a global average pool's levels: a mean of many says more than each of them."""
 
 
 @dataclass(frozen=True)
 class EdgeBits:
-    """Weight bits of the first and of the last quantized layer, which cost little and matter most."""
+    """Weight bits of the first and of the last layer, which cost little and matter most: 1 to 8.
+
+    `last` is None for 8, or for a layer in float where it is behind a global average pool.
+    """
 
     first: int = 8
-    last: int = 8
+    last: int | None = None
+
+    def __post_init__(self) -> None:
+        if not all(1 <= bits <= 8 for bits in (self.first, self.last or 8)) or self.last == 0:
+            raise ValueError(f"edges: expected 1 to 8 bits each, got first={self.first}, last={self.last}")
 
 
 def quantized(
@@ -39,8 +49,9 @@ def quantized(
     """The float `network` with batch norms folded, every convolution and linear layer quantized, scales learnable.
 
     Scales start where they lose least on `images` float32 [N, C, H, W] in [0, 1]. Layers behind a global average pool
-    stay in float. Knows what the networks here are made of: Conv2d, Linear, ReLU, MaxPool2d, Flatten, Residual,
-    AdaptiveAvgPool2d and batch norm. Raises TypeError for anything else.
+    stay in float, unless `edges.last` has bits for the last one; the pool then works on levels. Knows what the networks
+    here are made of: Conv2d, Linear, ReLU, MaxPool2d, Flatten, Residual, AdaptiveAvgPool2d and batch norm. Raises
+    TypeError for anything else.
     """
     with torch.no_grad():
         return _Quantizer(precision, edges).run(list(fold_batch_norm(network.eval())), images)
@@ -63,9 +74,10 @@ class _Quantizer:
                     self._product(layer, self._weight_bits(index, products), layers[index + 1 :], values[index:])
                 case Residual():
                     self._residual(layer, layers[index + 1 :], values[index - 1 :])
+                case nn.AdaptiveAvgPool2d() if self.edges.last is None:
+                    return nn.Sequential(*self.out, LearnedDequantize(self.scale), *layers[index:])
                 case nn.AdaptiveAvgPool2d():
-                    rest = layers[index:]
-                    return nn.Sequential(*self.out, LearnedDequantize(self.scale), *rest)
+                    self._global_pool(values[index - 1], values[index])
                 case nn.MaxPool2d() | nn.Flatten():
                     self.out.append(layer)
                 case nn.ReLU():
@@ -77,7 +89,7 @@ class _Quantizer:
     def _weight_bits(self, index: int, products: Sequence[int]) -> int:
         if index == products[0]:
             return self.edges.first
-        return self.edges.last if index == products[-1] else self.precision.weights
+        return (self.edges.last or 8) if index == products[-1] else self.precision.weights
 
     def _product(self, layer: nn.Module, weight_bits: int, after: list[nn.Module], values: list[Tensor]) -> None:
         """A convolution or linear layer with its ReLU; without one it gives floats."""
@@ -105,10 +117,18 @@ class _Quantizer:
         self.out.append(LearnedResidual(nn.Sequential(inner, outer), nn.Sequential(*shortcut), unit=unit, bits=bits))
         self.scale = out
 
-    def _new_scale(self, values: list[Tensor]) -> Scale:
-        return Scale(
-            best_activation_scale(torch.cat([value.flatten() for value in values]), self.precision.activations)
-        )
+    def _global_pool(self, before: Tensor, pooled: Tensor) -> None:
+        """Sums of levels over the whole map, which is square, times one multiplier."""
+        height, width = before.shape[2:]
+        if height != width:
+            raise TypeError(f"no rule to quantize an average pool of {height} x {width}: expected a square")
+        out = self._new_scale([pooled], POOLED_BITS)
+        self.out.append(LearnedAvgPool2d(height, in_scale=self.scale, out_scale=out, bits=POOLED_BITS))
+        self.scale, self.bits = out, POOLED_BITS
+
+    def _new_scale(self, values: list[Tensor], bits: int | None = None) -> Scale:
+        flat = torch.cat([value.flatten() for value in values])
+        return Scale(best_activation_scale(flat, bits or self.precision.activations))
 
     def _quantized(
         self, layer: nn.Module, weight_bits: int, out: tuple[Scale, float] | None, output: Output

@@ -25,7 +25,7 @@ def restore(recipe: Recipe, bundle: Bundle, member: Member) -> nn.Sequential:
     """
     if member.gradient_file is None:
         raise BundleError(f"{bundle.folder}: member {member.name} has no gradient graph to restore it from")
-    network = freeze(recipe.network(Precision(member.precision.weights, member.precision.activations)))
+    network = freeze(recipe.build(Precision(member.precision.weights, member.precision.activations)))
     graph = onnx.load_from_string(bundle.graphs[member.gradient_file]).graph
     stored = {tensor.name: tensor for tensor in graph.initializer}
     for path, layer in network.named_modules():

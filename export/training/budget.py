@@ -68,7 +68,7 @@ def _seconds_an_image(
     count = min(training.batch_size, len(data.train))
     images = torch.from_numpy(data.train.batch(np.arange(count))).float() / 255
     classes = torch.from_numpy(data.train.classes[:count])
-    network = recipe.network(precision).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = recipe.build(precision).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     start = clock()
     for step in range(STEPS):
         if step == 1:

@@ -11,6 +11,7 @@ from export.data.examples import DataSet
 from export.training.augmentation import Augmentation
 from export.training.objectives import CrossEntropy, Objective
 from models.precision import Precision
+from models.quantization import EdgeBits
 from runtime.manifest import Input, Vote
 
 
@@ -57,7 +58,8 @@ class Recipe:
     name: str
     description: str
     data: Callable[[Path | None], DataSet]
-    network: Callable[[Precision], nn.Sequential]
+    network: Callable[..., nn.Sequential]
+    """Of a precision, and of `edges` where the recipe has some."""
     input: Input
     vote: Vote
     members: tuple[MemberRecipe, ...]
@@ -73,6 +75,13 @@ class Recipe:
     """Of a network of the member's seed whose probabilities the member learns."""
     skipping: Callable[[Path | None], DataSet] | None = None
     """`data` with unreadable images left out and counted; None where it comes from files with known checksums."""
+
+    edges: EdgeBits | None = None
+    """Weight bits of the first and last layer of low-precision members; None: the network's own."""
+
+    def build(self, precision: Precision) -> nn.Sequential:
+        """A member's network, untrained."""
+        return self.network(precision) if self.edges is None else self.network(precision, edges=self.edges)
 
     def load(self, data_dir: Path | None, *, skip_unreadable: bool) -> DataSet:
         """The data set. Raises DataError."""

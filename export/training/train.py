@@ -15,7 +15,7 @@ from export.training.recipe import MemberRecipe, Recipe, Training
 from export.training.state import Done, Stage, TrainingState
 from models.folding import freeze
 from models.precision import FLOAT_BITS, Precision
-from models.quantization import quantized
+from models.quantization import EdgeBits, quantized
 
 FLOAT = Precision(FLOAT_BITS, FLOAT_BITS)
 CALIBRATION_IMAGES = 500
@@ -71,7 +71,7 @@ def train_member(
         path = checkpoint.with_suffix(".twin.pt")
         first = run(f"{member.name}, its twin", FLOAT, recipe.training, _fresh(recipe, FLOAT, member.seed), path)
         images = torch.from_numpy(data.train.batch(spread(len(data.train), CALIBRATION_IMAGES))).float() / 255
-        network, training = quantized(first.network, precision, images), recipe.fine_tuning
+        network, training = quantized(first.network, precision, images, recipe.edges or EdgeBits()), recipe.fine_tuning
     else:
         training = recipe.training
         if recipe.teacher is not None:
@@ -86,7 +86,12 @@ def train_member(
 
 def _fresh(recipe: Recipe, precision: Precision, seed: int) -> nn.Sequential:
     torch.manual_seed(seed)
-    return recipe.network(precision)
+    return recipe.build(precision)
+
+
+def _network_of(recipe: Recipe) -> str:
+    """What a checkpoint knows a network by."""
+    return recipe.network.__name__ + ("" if recipe.edges is None else f" {recipe.edges}")
 
 
 def _train(
@@ -99,7 +104,7 @@ def _train(
     teacher: nn.Sequential | None,
 ) -> Done:
     training = stage.training
-    state = TrainingState(stage, f"{recipe.network.__name__} {data.name} {data.md5}", network)
+    state = TrainingState(stage, f"{_network_of(recipe)} {data.name} {data.md5}", network)
     classes = torch.from_numpy(data.train.classes)
     if teacher is not None:
         teacher.to(state.device)

@@ -22,9 +22,13 @@ from export.training import train
 from export.training.accuracy import accuracy
 from export.training.recipe import Recipe
 from export.training.recipes import RECIPES
+from models.networks import EDGES, photo_net
+from models.precision import Precision
+from models.quantization import EdgeBits
 from runtime.bundle import load_bundle
 
 Invoke = Callable[..., Result]
+FLOAT_KERNELS = {"Conv", "Gemm", "MatMul"}
 
 
 @pytest.fixture
@@ -227,6 +231,28 @@ def test_a_bundle_is_checked_against_torch(empir: Invoke, without_8_bits: Recipe
     assert "toy agrees with PyTorch" in result.output
     assert [f"{member.name} " in result.output for member in without_8_bits.members] == [True, True]
     assert result.output.count("90 equal") == 2
+
+
+def test_the_edges_of_a_recipe_reach_its_members_and_their_proof(
+    empir: Invoke, recipes: dict[str, Recipe], tmp_path: Path
+) -> None:
+    def network(precision: Precision, edges: EdgeBits = EDGES) -> torch.nn.Sequential:
+        return photo_net(precision, image_shape=(1, 8, 8), classes=4, widths=(4, 6), edges=edges)
+
+    toy, edges = recipes["toy"], EdgeBits(first=4, last=3)
+    once = dataclasses.replace(toy.training, epochs=1)
+    members = (toy.members[0], dataclasses.replace(toy.members[1], name="w4a4", precision="w4a4"))
+    recipes["toy"] = dataclasses.replace(
+        toy, network=network, members=members, training=once, fine_tuning=once, edges=edges
+    )
+    assert [recipes["toy"].build(Precision(4, 4))[i].weight_bits for i in (1, -1)] == [4, 3]
+    result = empir("train", "toy")
+    assert result.exit_code == 0, result.output
+    floats = {node.op_type for node in onnx.load(tmp_path / "bundles" / "toy" / "w4a4.onnx").graph.node} & FLOAT_KERNELS
+    assert floats == set()
+    assert {node.op_type for node in onnx.load(tmp_path / "bundles" / "toy" / "fp32.onnx").graph.node} & FLOAT_KERNELS
+    proof = empir("check", "toy")
+    assert proof.exit_code == 0, proof.output
 
 
 def test_a_proof_for_machines_has_every_member(empir: Invoke, without_8_bits: Recipe, tmp_path: Path) -> None:

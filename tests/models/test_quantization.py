@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from models.integer import QuantizeInput
-from models.learned import LearnedConv2d, LearnedDequantize, LearnedLinear, LearnedResidual
+from models.learned import LearnedAvgPool2d, LearnedConv2d, LearnedDequantize, LearnedLinear, LearnedResidual
 from models.precision import Precision
 from models.quantization import EdgeBits, branch_unit, quantized
 from models.residual import Residual
@@ -61,6 +61,23 @@ def test_first_and_last_layers_have_bits_of_their_own() -> None:
     assert [layer.weight_bits for layer in learned(edges)] == [6, 3, 3, 4]
 
 
+def test_the_last_layer_behind_a_global_pool_is_quantized_where_it_has_bits() -> None:
+    network = quantized(residual(), Precision(3, 4), IMAGES, EdgeBits(first=5, last=2))
+    pool, flatten, last = list(network)[-3:]
+    assert isinstance(pool, LearnedAvgPool2d) and isinstance(flatten, nn.Flatten) and isinstance(last, LearnedLinear)
+    assert [layer.weight_bits for layer in learned(network)] == [5, *[3] * 9, 2]
+    assert (pool.kernel, pool.output.bits, last.in_bits, last.output.bits) == (6, 8, 8, None)
+    assert last.in_scale is pool.out_scale and pool.in_scale is learned(network)[-2].out_scale
+
+
+def test_edges_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ValueError, match="edges: expected 1 to 8 bits each, got first=8, last=0"):
+        EdgeBits(last=0)
+    wide = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3))
+    with pytest.raises(TypeError, match="an average pool of 6 x 4: expected a square"):
+        quantized(wide, Precision(4, 4), IMAGES[..., :6], EdgeBits(last=4))
+
+
 def test_a_layer_takes_its_levels_by_the_scale_of_the_layer_before() -> None:
     layers = learned(quantized(plain(), Precision(4, 4), IMAGES))
     assert all(after.in_scale is before.out_scale for before, after in pairwise(layers))
@@ -80,12 +97,15 @@ def test_a_stage_of_identity_shortcuts_shares_one_scale_and_behind_a_global_pool
     assert all(learned(block.branch)[-1].output == (8, True) and block.unit == branch_unit(4) for block in blocks)
 
 
+@pytest.mark.parametrize("edges", [EdgeBits(), EdgeBits(last=8)], ids=["edges as usual", "8 bits behind a pool"])
 @pytest.mark.parametrize("build", [plain, residual])
-def test_with_8_bits_the_function_is_nearly_that_of_the_float_network(build: Callable[[], nn.Sequential]) -> None:
+def test_with_8_bits_the_function_is_nearly_that_of_the_float_network(
+    build: Callable[[], nn.Sequential], edges: EdgeBits
+) -> None:
     torch.manual_seed(1)
     network = build().eval()
     with torch.no_grad():
-        expected, found = network(IMAGES), quantized(network, Precision(8, 8), IMAGES).eval()(IMAGES)
+        expected, found = network(IMAGES), quantized(network, Precision(8, 8), IMAGES, edges).eval()(IMAGES)
     assert (found - expected).norm() < 0.05 * expected.norm()
 
 
