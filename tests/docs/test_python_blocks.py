@@ -19,7 +19,7 @@ BLOCKS = {
     for number, block in enumerate(FENCE.findall(path.read_text(encoding="utf-8")))
 }
 SAYS = {
-    "clients/python/README.md-0": "broken 0.1",
+    "clients/python/README.md-0": "broken 0.13\n",
     "clients/python/README.md-1": "image: expected PNG, JPEG, WEBP, GIF or BMP, got ",
     "docs/how-to/use-existing-clients.md-0": "skipped",
 }
@@ -35,6 +35,10 @@ def shipped() -> Iterator[Live]:
 
 def test_every_block_is_known() -> None:
     assert set(BLOCKS) == set(SAYS)
+
+
+def test_what_a_block_says_that_it_prints_is_what_it_prints() -> None:
+    assert f"# {SAYS['clients/python/README.md-0']}" in BLOCKS["clients/python/README.md-0"]
 
 
 @pytest.mark.parametrize("name", BLOCKS)
