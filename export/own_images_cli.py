@@ -16,6 +16,7 @@ from rich.text import Text
 
 from export.bundle_folder import portable
 from export.data.examples import DataSet
+from export.data.image_folder import first_of
 from export.data.own_images import OwnImages
 from export.own_images_options import MOST_EPOCHS, ROBUST_EPS
 from export.training.budget import epochs_within, measured_pace
@@ -104,6 +105,15 @@ def train_own_images(request: Request, out: Path, console: Console) -> Manifest:
     choices = request.choices
     images = OwnImages.survey(request.images)
     console.print(classes_table(images))
+    if twice := images.in_two_classes():
+        console.print(
+            f"Warning: the same picture is in two classes, {len(twice):,} time{'s' * (len(twice) > 1)}, and can be "
+            f"right in one only: {first_of(twice)}",
+            style="yellow",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
     spec = images.input(request.size)
     recipe = own_recipe(images, spec, choices, skip_unreadable=request.skip_unreadable)
     data = recipe.data(None)

@@ -49,5 +49,5 @@ def test_what_it_makes_leaves_a_clean_tree(tmp_path: Path) -> None:
     for name in made:
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "file").touch()
-    status = [git, "-C", tmp_path, "status", "--porcelain", "--untracked-files=all"]
+    status: list[str | Path] = [git, "-C", tmp_path, "status", "--porcelain", "--untracked-files=all"]
     assert subprocess.run(status, capture_output=True, text=True, check=True).stdout == "?? .gitignore\n"

@@ -2,7 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +72,23 @@ def listing_sha256(*parts: ImageFiles) -> str:
     """SHA-256 of the lines `NAME<tab>SIZE<newline>` of all files, sorted: the same wherever their folder lies."""
     lines = sorted(f"{n}\t{s}\n" for part in parts for n, s in zip(part.names, part.sizes.tolist(), strict=True))
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def same_in_two_classes(parts: Iterable[ImageFiles]) -> list[tuple[str, ...]]:
+    """Names of files with the same bytes that are not all of one class, together. What cannot be read is left out."""
+    sized: defaultdict[int, list[tuple[Path, str, int]]] = defaultdict(list)
+    for part in parts:
+        for name, label, size in zip(part.names, part.classes.tolist(), part.sizes.tolist(), strict=True):
+            sized[size].append((part.folder / name, name, label))
+    same: defaultdict[bytes, list[tuple[str, int]]] = defaultdict(list)
+    for files in sized.values():
+        if len({label for _, _, label in files}) < 2:
+            continue  # nothing to read: most files have a size of their own
+        for path, name, label in files:
+            with suppress(OSError):
+                same[hashlib.sha256(path.read_bytes()).digest()].append((name, label))
+    found = [files for files in same.values() if len({label for _, label in files}) > 1]
+    return sorted(tuple(sorted(name for name, _ in files)) for files in found)
 
 
 def list_images(folder: Path) -> ImageFiles:

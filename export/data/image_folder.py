@@ -1,5 +1,6 @@
 """Image folders: any folder of pictures, a folder for each class, as a data set."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -8,7 +9,7 @@ import numpy as np
 
 from export.data.decoded_once import DecodedOnce, decode_once
 from export.data.decoding import Decoder
-from export.data.examples import VALIDATION_IMAGES, DataError, DataSet, Examples, Split
+from export.data.examples import NAMED, VALIDATION_IMAGES, DataError, DataSet, Examples, Split
 from export.data.fetch import cache_folder
 from export.data.image_files import ImageFiles, class_folders, images_directly_in, list_classes, listing_sha256
 from export.data.imagenet_labels import readable
@@ -73,16 +74,17 @@ def load_image_folder(folder: Path, spec: Input, name: str | None = None, **opti
     )
 
 
-def folder_files(folder: Path, test_one_in: int = 10, validation_one_in: int = 10) -> FolderFiles:
+def folder_files(folder: Path, test_one_in: int = 10, validation_one_in: int = 10, fewest: int = 0) -> FolderFiles:
     """The files of `folder`: train/CLASS/IMAGE beside val/ and test/ with the same classes, or CLASS/IMAGE.
 
     Test is test/, else val/, as ImageNet has it, else about one in `test_one_in` of each class; validation is val/ if
     that is not the test, else one in `validation_one_in` of each class of what is left; never more than 5,000. Raises
-    DataError.
+    DataError, also for classes of fewer than `fewest` images in all.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder ({LAYOUT}), got {'a file' if folder.exists() else 'nothing'}")
     classes, parts = _published_splits(folder)
+    refuse_small_classes(folder, classes, list(parts.values()), fewest)
     train, test, validation = parts["train"], parts.get("test", parts.get("val")), None
     if "test" in parts:
         validation = parts.get("val")
@@ -91,6 +93,28 @@ def folder_files(folder: Path, test_one_in: int = 10, validation_one_in: int = 1
     if validation is None:
         train, validation = train.hold_out(VALIDATION_IMAGES, validation_one_in)
     return FolderFiles(classes, train, validation, test)
+
+
+def refuse_small_classes(
+    folder: Path, classes: Sequence[str], parts: Sequence[ImageFiles], fewest: int, what: str = "images"
+) -> None:
+    """Raise DataError, naming them, if classes have fewer than `fewest` files in all parts together."""
+    counts = np.sum([np.bincount(part.classes, minlength=len(classes)) for part in parts], axis=0)
+    if small := [f"{count} of {name}" for name, count in zip(classes, counts, strict=True) if count < fewest]:
+        raise DataError(
+            f"{folder}: expected at least {fewest} {what} of each class, got {first_of(small)}; "
+            "add images, or move that folder away"
+        )
+
+
+def first_of(names: Sequence[str]) -> str:
+    """The first of them, and how many more there are.
+
+    >>> first_of(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _published_splits(folder: Path) -> tuple[tuple[str, ...], dict[str, ImageFiles]]:

@@ -9,8 +9,8 @@ from statistics import median
 import numpy as np
 
 from export.data.examples import SPLIT_SEED, DataError, DataSet
-from export.data.image_files import ImageFiles
-from export.data.image_folder import FolderFiles, folder_files, load_image_folder
+from export.data.image_files import ImageFiles, same_in_two_classes
+from export.data.image_folder import FolderFiles, first_of, folder_files, load_image_folder, refuse_small_classes
 from export.data.imagenet_labels import readable
 from runtime.errors import EmpirError
 from runtime.images import open_picture
@@ -26,7 +26,6 @@ MOST_PIXELS = 100_000_000
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F")
 SIZES = (32, 64)
 """What images are brought to: the smaller ones are for pictures of up to 48 pixels."""
-NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,7 @@ class OwnImages:
         A fifth of each class is the test, an eighth of what is left validation. Raises DataError, naming what is
         wrong, for a folder of another layout, fewer than two classes, and a class of fewer than ten images.
         """
-        images = cls(folder, folder_files(folder, TEST_ONE_IN, VALIDATION_ONE_IN))
-        images._refuse_small_classes(images.totals, "images")
-        return images
+        return cls(folder, folder_files(folder, TEST_ONE_IN, VALIDATION_ONE_IN, FEWEST))
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -72,22 +69,18 @@ class OwnImages:
         """
         data = load_image_folder(self.folder, spec, files=self.files, skip_unreadable=True)
         if data.unreadable and not skip_unreadable:
-            names = _listed([f"{name} ({reason})" for name, reason in data.unreadable.items()])
+            names = first_of([f"{name} ({reason})" for name, reason in data.unreadable.items()])
             raise DataError(
                 f"{self.folder}: {len(data.unreadable):,} images cannot be read: {names}; mend or delete them, or pass "
                 "--skip-unreadable to leave them out"
             )
         left = [part.without(set(data.unreadable)) for part in self._parts]
-        self._refuse_small_classes(np.sum([self.counts(part) for part in left], axis=0).tolist(), "readable images")
+        refuse_small_classes(self.folder, self.files.classes, left, FEWEST, "readable images")
         return data
 
-    def _refuse_small_classes(self, counts: list[int], what: str) -> None:
-        named = zip(self.files.classes, counts, strict=True)
-        if small := [f"{count} of {name}" for name, count in named if count < FEWEST]:
-            raise DataError(
-                f"{self.folder}: expected at least {FEWEST} {what} of each class, got {_listed(small)}; "
-                "add images, or move that folder away"
-            )
+    def in_two_classes(self) -> list[str]:
+        """Pictures that are in more than one class, with the same bytes: `cat/1.png = dog/7.png`."""
+        return [" = ".join(names) for names in same_in_two_classes(self._parts)]
 
     @property
     def _parts(self) -> tuple[ImageFiles, ImageFiles, ImageFiles]:
@@ -126,8 +119,3 @@ def images_of(manifest: Manifest, folder: Path | None, *, skip_unreadable: bool 
             "others: names or sizes of files differ, and what was held out then may not be held out now"
         )
     return data
-
-
-def _listed(parts: list[str]) -> str:
-    more = len(parts) - NAMED
-    return ", ".join(parts[:NAMED]) + (f" and {more:,} more" if more > 0 else "")

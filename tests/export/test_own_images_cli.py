@@ -33,10 +33,13 @@ def empir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
 
 def test_a_folder_becomes_a_bundle_that_can_be_proved_and_evaluated(empir: Invoke, tmp_path: Path) -> None:
     (tmp_path / "photos" / "grass" / "00.jpg").write_bytes(b"spoilt")
+    shutil.copy(tmp_path / "photos" / "grass" / "01.jpg", tmp_path / "photos" / "gravel" / "01.jpg")
     result = empir("photos", "--out", "bundles/mine", "--seed", "3", "--skip-unreadable", *QUICK)
     assert result.exit_code == 0, result.output
     manifest = load_bundle(tmp_path / "bundles" / "mine", gradients=True).manifest
 
+    twice = "the same picture is in two classes, 1 time, and can be right in one only: grass/01.jpg = gravel/01.jpg\n"
+    assert twice in result.output
     assert "photos: 3 classes" in result.output and "1 unreadable image is left out: grass/00.jpg\n" in result.output
     assert _row(result, "brick") == ["brick", "21", "3", "6"]
     assert manifest.labels == ("brick", "grass", "gravel")

@@ -50,6 +50,9 @@ def test_folders_of_splits_are_kept(pets: Path, tmp_path: Path) -> None:
     ("counts", "message"),
     [
         pytest.param({"cat": 20, "dog": 3}, "at least 10 images of each class, got 3 of dog; add", id="three pictures"),
+        pytest.param(
+            {"cat": 3, "dog": 2}, "at least 10 images of each class, got 3 of cat, 2 of dog;", id="only small"
+        ),
         pytest.param({"cat": 9, "dog": 12, "eel": 1}, "got 9 of cat, 1 of eel;", id="two small classes"),
         pytest.param({"cat": 20}, "two or more classes, got only cat", id="one class"),
         pytest.param({}, "two or more classes, got none", id="no class folders"),
@@ -64,6 +67,14 @@ def test_a_folder_that_cannot_be_learned_from_is_named(counts: dict[str, int], m
     with pytest.raises(DataError, match=message) as raised:
         OwnImages.survey(tmp_path / "pets")
     assert str(tmp_path / "pets") in str(raised.value)
+
+
+def test_the_same_picture_in_two_classes_is_found_and_within_one_it_is_not_of_interest(pets: Path) -> None:
+    assert OwnImages.survey(pets).in_two_classes() == []
+    shutil.copy(pets / "cat" / "000.png", pets / "cat" / "again.png")
+    shutil.copy(pets / "cat" / "003.png", pets / "dog" / "x.png")
+    shutil.copy(pets / "cat" / "003.png", pets / "dog" / "y.png")
+    assert OwnImages.survey(pets).in_two_classes() == ["cat/003.png = dog/x.png = dog/y.png"]
 
 
 @pytest.mark.parametrize(
