@@ -6,7 +6,7 @@ import { hideOutcome, sentence, showOutcome } from "./outcome.js";
 import { probe } from "./server.js";
 import { epsText, parseEps } from "./words.js";
 
-const MOST_MARKS = 60, MOST_SEARCHES = 10, CLOSE = 0.03, LONG_S = 4;
+const MOST_MARKS = 60, MOST_SEARCHES = 10, MOST_SEARCH_MS = 20000, CLOSE = 0.03, LONG_S = 4;
 
 /** The panel. `host` gives `picture()`, and takes `failed(trouble, again)` and `worked()`. */
 export class Attack {
@@ -168,21 +168,24 @@ export class Attack {
   async #once() {
     const found = await this.#at(this.#eps);
     this.#present(found, found.outcome === "broken"
-      ? `It falls from eps ${epsText(found.smallest_eps, this.#unit)} on along this change; a smaller one may exist.` : "");
+      ? `It falls from eps ${epsText(found.smallest_eps, this.#unit)} on along this change; a smaller one may exist.` : "Find smallest eps goes on above it.");
   }
 
-  /** Attack at smaller and smaller eps: between one at which the vote held and one at which it falls. */
+  /** Attack at twice the eps until the vote falls, then between one at which it held and one at which it falls. */
   async #search() {
-    let low = 0, best = null, found = await this.#at(this.#eps);
-    for (let turn = 1; found.outcome === "broken" || best; turn++) {
+    const { largest } = this.#facts.eps[$("norm").value], words = (eps) => epsText(eps, this.#unit);
+    let low = 0, best = null, found, eps = this.#eps, spent = 0;
+    for (let turn = 0; turn < MOST_SEARCHES && spent < MOST_SEARCH_MS; turn++) {
+      found = await this.#at(eps);
+      spent += found.time_ms;
       if (found.outcome === "broken") best = found;
-      else low = found.attack.eps;
-      if (turn === MOST_SEARCHES || best.smallest_eps - low < CLOSE * best.smallest_eps) break;
-      found = await this.#at((low + best.smallest_eps) / 2);
+      else low = eps;
+      if (best?.smallest_eps <= low) low = 0; // there the attack had missed it
+      if (low >= (best ? (1 - CLOSE) * best.smallest_eps : largest)) break;
+      eps = best ? (low + best.smallest_eps) / 2 : Math.min(2 * eps, largest);
     }
-    if (!best) return this.#present(found, "");
-    const held = low ? `it held at ${epsText(low, this.#unit)}` : "it held nowhere";
-    return this.#present(best, `Smallest eps found: ${epsText(best.smallest_eps, this.#unit)}; ${held}. A better attack may need less.`);
+    const held = low ? `It held at eps ${words(low)}${best || low === largest ? "" : "; raise eps"}. ` : "";
+    this.#present(best ?? found, best ? `Smallest eps found: ${words(best.smallest_eps)}. ${held}A better attack may need less.` : held);
   }
 
   #present(found, extra) {

@@ -3,9 +3,8 @@
 import { $, h, precision } from "./dom.js";
 import { claim, percent } from "./words.js";
 
-const WAYS = { members: "members side by side", requests: "members in turn" };
+const WAYS = { members: "members run side by side", requests: "members run one after another" };
 
-/** Fill the menu; `chosen` gets the name of the bundle that somebody picks. */
 export function showBundles(bundles, facts, chosen) {
   const cards = bundles.map((bundle) => card(bundle, facts[bundle.name], chosen));
   $("choices").replaceChildren($("choices").firstElementChild, ...cards);
@@ -20,7 +19,6 @@ export function showBundle(bundle, facts) {
   if (bundle.report) $("report").href = bundle.report.replace(/^\//, "");
 }
 
-/** Let the menu close as menus do. */
 export function closeOnLeave() {
   document.onkeydown = ({ key }) => void (key === "Escape" && $("menu").open && leave());
   document.onpointerdown = ({ target }) => void ($("menu").contains(target) || ($("menu").open = false));
@@ -43,7 +41,8 @@ function card(bundle, facts, chosen) {
     `on ${[...new Set(bundle.members.map(({ engine }) => engine))].join(" and ")}`,
     WAYS[bundle.concurrency.chosen],
   ];
-  return h("label", { className: "card" }, input,
+  const onclick = ({ detail }) => void (detail && leave()); // 0 for arrow keys, which go on choosing
+  return h("label", { className: "card", onclick }, input,
     h("span", {},
       h("b", {}, name),
       description && h("span", {}, description),

@@ -49,7 +49,6 @@ function described({ curve, largest, unit }) {
   return `Accuracy of the vote against eps: ${curve.eps.map((_, at) => right(curve, at, unit)).join(", ")}.`;
 }
 
-/** The series of the curve; the vote is the first. */
 const shown = ({ curve, members }) => ["vote", ...members].map((name, index) => ({ name, index })).filter(({ name }) => curve.series[name]);
 
 function keys(view) {

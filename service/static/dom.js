@@ -18,7 +18,6 @@ export function s(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Say it to those who listen to the page. */
 export const announce = (text) => ($("status").textContent = text);
 
 /** An image whose pixels are shown as squares if they are few. */

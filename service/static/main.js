@@ -8,13 +8,12 @@ import { Source, showSamples } from "./source.js";
 import { showNoVerdict, showVerdict } from "./verdict.js";
 import { refusal } from "./words.js";
 
-const REFUSED_PICTURES = new Set(["not_an_image", "image_too_large", "body_too_large"]);
 const KNOCK_MS = 2000;
 
 const modes = [...document.getElementsByName("mode")];
 const mode = () => modes.find(({ checked }) => checked)?.value;
 const quiet = () => $("trouble").replaceChildren();
-let served = [], start = {}, bundle = null, asking = null, knocking = false, passing = false;
+let served = [], start = {}, bundle = null, asking = null, knocking = false, passing = false, blank = false;
 
 const source = new Source((settled) => {
   attack.forget();
@@ -22,7 +21,7 @@ const source = new Source((settled) => {
   quiet();
   ask(settled);
 }, show);
-const attack = new Attack({ picture: () => source.picture, failed: fail, worked: calm });
+const attack = new Attack({ picture: () => !blank && source.picture, failed: fail, worked: calm });
 
 async function begin() {
   const found = await Promise.all([bundles(), startingFacts()]).catch((error) => fail(error, begin));
@@ -30,9 +29,12 @@ async function begin() {
   [{ bundles: served }, start] = found;
   source.limit = start.max_body_bytes;
   if (!mode()) for (const input of modes) input.checked = input.value === start.mode;
-  const name = served.find((each) => each.name === bundle?.name)?.name ?? found[0].default;
-  showBundles(served, start.bundles, choose);
-  await choose(name);
+  const wanted = bundle?.name ?? location.hash.slice(1), there = served.some(({ name }) => name === wanted);
+  showBundles(served, start.bundles, (name) => {
+    history.replaceState(null, "", `#${name}`); // for the next time that the page is loaded
+    choose(name);
+  });
+  await choose(there ? wanted : found[0].default);
   document.body.dataset.ready = "yes";
 }
 
@@ -59,6 +61,7 @@ async function ask(settled) {
   if (!bundle || (!settled && asking)) return; // while somebody draws, one at a time
   asking?.abort();
   asking = null;
+  blank = false;
   if (!source.picture) return settled && showNoVerdict(bundle);
   const mine = (asking = new AbortController());
   $("verdict").ariaBusy = "true";
@@ -73,11 +76,17 @@ async function ask(settled) {
   } finally {
     if (asking === mine) asking = null;
     $("verdict").ariaBusy = String(asking !== null);
+    attack.refresh();
   }
 }
 
 async function refused(trouble) {
-  if (REFUSED_PICTURES.has(trouble.code) && (await source.restore())) return show(trouble);
+  blank = trouble.detail?.includes("without any ink");
+  if (blank) {
+    showNoVerdict(bundle);
+    return announce($("note").textContent = "This picture is blank: draw a digit, or take another picture.");
+  }
+  if (/_too_large|not_an_image/.test(trouble.code) && (await source.restore())) return show(trouble);
   showNoVerdict(bundle);
   return fail(trouble, () => ask(true));
 }

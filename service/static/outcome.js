@@ -6,7 +6,6 @@ import { count, epsText, milliseconds, percent, plain } from "./words.js";
 
 export function sentence(found, unit) {
   const { name, norm, eps } = found.attack, ball = `${norm} ${epsText(eps, unit)}`;
-  if (found.outcome === "wrong_before_attack") return "Wrong before the attack: there was nothing to turn.";
   if (found.outcome === "broken") {
     const became = found.adversarial?.label;
     return became ? `Broken within ${ball}: the vote turns from ${found.clean.label} to ${became}.`

@@ -78,7 +78,7 @@ function trace(canvas, strokes, x, y, width) {
   Object.assign(context, { lineWidth: width, lineCap: "round", lineJoin: "round", strokeStyle: "#fff" });
   for (const stroke of strokes) {
     context.beginPath();
-    context.moveTo(x(stroke[0][0]), y(stroke[0][1]));
+    context.moveTo(x(stroke[0][0]) + 0.1, y(stroke[0][1])); // off the first point: a tap is a line too, so a dot
     for (const point of stroke) context.lineTo(x(point[0]), y(point[1]));
     context.stroke();
   }

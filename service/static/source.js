@@ -7,7 +7,6 @@ import { count } from "./words.js";
 
 /** What stands in the well. `changed(settled)`: there is another picture, or none; `failed(trouble)`: one was refused. */
 export class Source {
-  /** The picture as the server gets it: a Blob, or null. */
   picture = null;
   limit = Infinity;
   #changed;
@@ -69,7 +68,6 @@ export class Source {
     return this.#changed(true);
   }
 
-  /** The server has read the picture; the one before is not needed any more. */
   accepted() {
     this.#kept = null;
   }
@@ -124,7 +122,6 @@ export class Source {
   }
 }
 
-/** Buttons for samples `{name, url}`; `taken` gets the one that is pressed. */
 export function showSamples(samples, taken) {
   $("samples").replaceChildren(...samples.map((sample) => {
     const image = h("img", { src: sample.url, alt: `Sample: ${sample.name}` });

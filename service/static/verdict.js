@@ -21,7 +21,6 @@ export function showVerdict(answer, bundle, spoken) {
   if (spoken) announce(`Verdict ${answer.label}, confidence ${percent(answer.confidence)}, ${agreement} agree. ${$("note").textContent}`);
 }
 
-/** No picture, no verdict; the members are shown all the same. */
 export function showNoVerdict(bundle) {
   big($("label"), "");
   readouts($("readouts"), ["confidence", "agreement", "suspicious", "answered in"].map((name) => [name, "–"]));
@@ -37,7 +36,6 @@ export function big(element, label, ...others) {
   return element;
 }
 
-/** A list of names and values, `[name, value, class]`. */
 export function readouts(list, rows) {
   const shown = rows.map(([name, value, className = ""]) => h("div", { className }, h("dt", {}, name), h("dd", {}, value)));
   list.replaceChildren(...shown);

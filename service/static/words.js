@@ -47,12 +47,9 @@ const REFUSALS = {
   no_quorum: "No verdict: too few members have a vote, and the ensemble does not guess.",
   deadline: "The server gave up: no answer in time.",
   not_an_image: "This is not a picture that the server reads.",
-  image_too_large: "This picture has too many pixels.",
   body_too_large: "This file is too large.",
-  body_too_slow: "The picture arrived too slowly.",
   internal: "The server failed.",
   page: "This page failed. Load it again.",
 };
 
-/** What went wrong, in words; the server's own follow. */
 export const refusal = (trouble) => REFUSALS[trouble.code] ?? "The server refuses this.";

@@ -91,6 +91,54 @@ def test_the_smallest_eps_is_searched_for(server: Live, window: Window) -> None:
     assert seen.page.locator("#chart circle.held").count() >= 1
 
 
+def test_the_search_goes_upwards_from_an_eps_at_which_the_vote_holds(both: Live, window: Window) -> None:
+    seen = window(both)
+    seen.sample("7")
+    verdict(seen.page, "7")
+    seen.page.get_by_label("Eps", exact=True).fill("0.02")
+    seen.page.get_by_role("button", name="Find smallest eps").click()
+    outcome = seen.page.locator("#outcome")
+    expect(outcome.locator("h2")).to_contain_text("Broken within linf 0.")
+    said = re.search(r"Smallest eps found: (0\.\d+)\. It held at eps (0\.\d+)\.", outcome.inner_text())
+    assert said is not None
+    smallest, held = float(said[1]), float(said[2])
+    assert 0.02 < held < smallest < 1.05 * held  # ten attacks come this close
+
+
+def test_a_search_that_never_breaks_says_up_to_where(server: Live, window: Window) -> None:
+    asked: list[float] = []
+
+    def holds(route: Route) -> None:
+        found = route.fetch().json()
+        asked.append(found["attack"]["eps"])
+        nothing = dict.fromkeys(("adversarial", "perturbation", "smallest_eps"))
+        route.fulfill(json={**found, **nothing, "outcome": "not_broken_within_budget"})
+
+    page = window(server).page
+    page.set_input_files("#file", [payload("one.png", "image/png", png(8, 8))])
+    expect(page.locator("#label")).not_to_be_empty()
+    page.route("**/robustness-probe?*", holds)
+    page.get_by_role("button", name="Find smallest eps").click()
+    expect(page.locator("#outcome")).to_contain_text("It held at eps 1.")
+    assert asked == [0.3, 0.6, 1]  # as large as an eps can be
+
+
+def test_a_long_search_ends_and_says_to_raise_eps(server: Live, window: Window) -> None:
+    def slow(route: Route) -> None:
+        found = route.fetch().json()
+        nothing = dict.fromkeys(("adversarial", "perturbation", "smallest_eps"))
+        route.fulfill(json={**found, **nothing, "outcome": "not_broken_within_budget", "time_ms": 10_000})
+
+    page = window(server).page
+    page.set_input_files("#file", [payload("one.png", "image/png", png(8, 8))])
+    expect(page.locator("#label")).not_to_be_empty()
+    page.route("**/robustness-probe?*", slow)
+    page.get_by_label("Eps", exact=True).fill("0.01")
+    page.get_by_role("button", name="Find smallest eps").click()
+    expect(page.locator("#outcome")).to_contain_text("It held at eps 0.02; raise eps.")
+    assert page.locator("#chart circle.held").count() == 2
+
+
 def test_members_without_gradient_graphs_are_attacked_by_queries(start: Start, toy_copy: Path, window: Window) -> None:
     manifest = json.loads((toy_copy / MANIFEST).read_text())
     del manifest["members"][1]["gradient_file"], manifest["members"][1]["gradient_sha256"]

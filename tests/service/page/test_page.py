@@ -1,9 +1,11 @@
 """The page at `/` in a real browser: pictures, verdicts, the curve, the menu."""
 
 import base64
+import io
 import re
 
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
 from tests.live import Live, Start
@@ -51,6 +53,33 @@ def test_a_finger_draws_too(both: Live, window: Window) -> None:
     touch("touchEnd")
     verdict(seen.page, "1")
     assert seen.page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+MIDDLE = """(pad) => pad.getContext("2d").getImageData(pad.width / 2, pad.height / 2, 1, 1).data[0]"""
+
+
+def test_a_tap_draws_a_dot(both: Live, window: Window) -> None:
+    page = window(both).page
+    page.locator("#pad").click()
+    assert page.locator("#pad").evaluate(MIDDLE) == 255
+    expect(page.locator("#label")).not_to_be_empty()
+    expect(page.get_by_role("alert")).to_be_empty()
+
+
+def test_a_blank_picture_is_a_hint_and_no_alarm(both: Live, window: Window) -> None:
+    seen = window(both)
+    blank = io.BytesIO()
+    Image.new("L", (28, 28)).save(blank, "PNG")
+    seen.page.set_input_files("#file", [payload("black.png", "image/png", blank.getvalue())])
+    expect(seen.page.locator("#note")).to_have_text("This picture is blank: draw a digit, or take another picture.")
+    expect(seen.page.locator("#status")).to_contain_text("This picture is blank")
+    expect(seen.page.locator("#label")).to_be_empty()
+    expect(seen.page.get_by_role("alert")).to_be_empty()
+    attack = seen.page.get_by_role("button", name="Attack", exact=True)
+    expect(attack).to_be_disabled()
+    seen.draw(DIGITS["7"])
+    verdict(seen.page, "7")
+    expect(attack).to_be_enabled()
 
 
 def test_each_members_vote_is_a_bar_with_its_precision_and_time(both: Live, window: Window) -> None:
@@ -140,7 +169,7 @@ def test_the_menu_says_what_each_bundle_is_and_withstands(both: Live, window: Wi
     expect(cards.nth(1)).to_contain_text("No report: what it withstands has not been measured.")
     timing = both.state.catalog.get("toy").ensemble.timing
     assert timing is not None
-    way = {"members": "members side by side", "requests": "members in turn"}[timing.chosen]
+    way = {"members": "members run side by side", "requests": "members run one after another"}[timing.chosen]
     expect(cards.nth(1)).to_contain_text(f"on onnxruntime · {way}")
     seen.page.get_by_role("radio", name=re.compile("^toy")).check()
     expect(seen.page.locator("#plate")).to_contain_text("No report")
@@ -166,6 +195,26 @@ def test_everything_can_be_done_by_keyboard(both: Live, window: Window) -> None:
     keys.press("Space")
     expect(page.locator("#outcome h2")).to_contain_text("Broken")
     expect(page.get_by_role("button", name="Attack", exact=True)).to_be_focused()
+
+
+def test_the_menu_closes_on_a_choice_and_a_reload_keeps_it(both: Live, window: Window) -> None:
+    seen = window(both)
+    menu, chosen = seen.page.locator("#menu"), seen.page.locator("#chosen")
+    menu.locator("summary").click()
+    for part in (menu.get_by_text("toy", exact=True), menu.get_by_role("radio", name=re.compile("^mnist-empir"))):
+        part.click()
+        expect(menu).not_to_have_attribute("open", "")
+        menu.locator("summary").click()
+    expect(chosen).to_have_text("mnist-empir")
+    menu.get_by_role("radio", name=re.compile("^mnist-empir")).focus()
+    seen.page.keyboard.press("ArrowDown")
+    expect(chosen).to_have_text("toy")
+    expect(menu).to_have_attribute("open", "")  # somebody at the keyboard may go on
+    seen.page.reload()
+    expect(chosen).to_have_text("toy")
+    seen.page.goto(f"{seen.origin}/#gone")
+    seen.page.reload()
+    expect(chosen).to_have_text("mnist-empir")
 
 
 HAND_OVER = """([kind, data]) => {
