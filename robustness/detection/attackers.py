@@ -1,6 +1,5 @@
 """The detector attacked by one who knows of no ensemble, by one who knows the vote, and by one who knows it too."""
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
@@ -11,14 +10,13 @@ from numpy.typing import NDArray
 from robustness.attacks.attack import Labels
 from robustness.attacks.climb import Schedule
 from robustness.attacks.gradient import GradientAttack
-from robustness.attacks.steppers import STEPPERS, Ball
-from robustness.detection.auroc import auroc
-from robustness.detection.detection_report import Attacker, AttackerRow, DetectionReport
+from robustness.detection.auroc import auroc, auroc_interval
+from robustness.detection.detection_report import Attacker, AttackerRow, DetectionReport, Way
 from robustness.detection.score_gradients import score_cotangents
+from robustness.detection.trajectory import last_of, random_start, trajectory
 from robustness.losses.goals import ANY_OTHER, Goals, as_asked
 from robustness.losses.loss_names import ALONE, make_loss
 from robustness.losses.over_members import Cotangents, Logits, Loss, Values
-from robustness.norms import NORMS
 from robustness.reporting.share import Share
 from robustness.victim import Array, Victim
 from runtime.detection import Floats, Scorer
@@ -28,8 +26,12 @@ from runtime.prediction import Prediction
 from runtime.vote import NO_VOTE
 
 VOTE_LOSS = "joint_margin"
+AWAY_LOSSES = ("mean_probability", "mean_log_probability", "mean_margin")
+"""Of all members, away from the label: of an attacker who goes on when the vote has fallen."""
 EVADING_LOSSES = (VOTE_LOSS, "targeted_log_probability")
 """The second draws all members to the class, and not just as many as a majority needs: it hides better."""
+EVADING = " and ".join(f"{loss} + lambda (threshold - score)" for loss in EVADING_LOSSES)
+FIRST, LAST, LOWEST = "first turned iterate", "last iterate", "turned iterate of lowest score"
 LAMBDAS = (0.0, 0.3, 1.0)
 CHUNK = 64
 """Images attacked together."""
@@ -37,10 +39,18 @@ CHUNK = 64
 
 @dataclass(frozen=True)
 class Turned:
-    """Images whose verdict an attacker has turned: their indices [A], and the lowest score seen of each, [A]."""
+    """Images whose verdict an attacker has turned: their indices [A], and the score of what is kept of each, [A]."""
 
     source: NDArray[np.intp]
     scores: Floats
+
+
+@dataclass(frozen=True)
+class Aware:
+    """What one who knows the vote turned, by loss and iterate kept, and an adversarial image of each by its index."""
+
+    ways: dict[tuple[str, str], Turned]
+    found: dict[int, Array]
 
 
 @dataclass(frozen=True)
@@ -66,52 +76,81 @@ class DetectorUnderAttack:
         scorer = Scorer.of(manifest, detection.score, detection.members)
         return cls(victim, detection, scorer, schedule, **more)
 
-    def report(self, images: Array, labels: Labels, seed: int = 0) -> DetectionReport:
-        """Attack those of `images` float32 [N, C, H, W], classes `labels` [N], whose clean verdict is right.
+    def report(
+        self,
+        images: Array,
+        labels: Labels,
+        seed: int = 0,
+        *,
+        clean: Array | None = None,
+        known_first: int | None = None,
+    ) -> DetectionReport:
+        """Attack those of `images` float32 [N, C, H, W], classes `labels` [N], whose verdict is right.
 
-        A turned image is compared with all clean ones. What an attacker finds for an image depends on the seed and
-        the images before it in its chunk of 64.
+        A turned image is compared with all of `clean`, or without these with all of `images`; if the first
+        `known_first` were chosen because they fall, clean ones must not be. What an attacker finds for an image depends
+        on the seed and the images before it in its chunk of 64.
         """
         scores, right = self._clean(images, labels)
-        turned: dict[Attacker, list[Turned]] = {"unaware": [], "vote-aware": [], "detector-aware": []}
+        scores = scores if clean is None else self._clean(clean, np.zeros(len(clean), np.int64))[0]
+        turned: dict[Attacker, dict[tuple[str, str], list[Turned]]]
+        turned = {"unaware": {}, "vote-aware": {}, "detector-aware": {}}
         chosen = np.flatnonzero(right)
         for number, start in enumerate(range(0, len(chosen), CHUNK)):
             rows, generator = chosen[start : start + CHUNK], np.random.default_rng([seed, number])
-            turned["unaware"].append(self.unaware(images[rows], labels[rows], generator))
-            aware, found = self.vote_aware(images[rows], labels[rows], generator)
-            turned["vote-aware"].append(aware)
-            turned["detector-aware"].append(self.detector_aware(images[rows], labels[rows], found))
+            unaware = self.unaware(images[rows], labels[rows], generator)
+            aware = self.vote_aware(images[rows], labels[rows], generator)
+            hidden = self.detector_aware(images[rows], labels[rows], aware.found)
+            ways = {"unaware": {(self._alone, LAST): unaware}, "detector-aware": {(EVADING, LOWEST): hidden}}
+            for attacker, parts in turned.items():
+                for way, part in (aware.ways if attacker == "vote-aware" else ways[attacker]).items():
+                    parts.setdefault(way, []).append(part)
         return DetectionReport(
             score=self.detection.score,
             threshold=self.detection.threshold,
+            threshold_images=self.detection.images,
             members=list(self.detection.members),
             seed=seed,
+            known_first=known_first,
             clean_false_alarms=Share.of(int((scores > self.detection.threshold).sum()), len(scores)),
-            attackers=[self._row(name, len(chosen), parts, scores) for name, parts in turned.items()],
+            attackers=[self._row(name, len(chosen), parts, scores) for name, parts in turned.items() if parts],
         )
 
     def unaware(self, images: Array, labels: Labels, generator: np.random.Generator) -> Turned:
         """PGD on the full-precision member alone, all steps of it, whatever the others say; its last iterate."""
-        ball = Ball(NORMS[self.schedule.norm], self.schedule.eps, images)
-        start = images
-        if self.schedule.random_start:
-            start = ball.project(images + ball.norm.random(images.shape, ball.eps, generator))
-        loss = make_loss(f"{ALONE}{self._attacked_alone}", self.victim).loss
-        goals = as_asked(labels, np.full(len(labels), ANY_OTHER))
-        *_, last = self._trajectory(start, ball, goals, loss)
-        turned = np.flatnonzero(last.verdict != labels)
-        return Turned(turned, self._scores(last)[turned])
+        return self._to_the_end(self._alone, images, random_start(images, self.schedule, generator), labels)[0]
 
-    def vote_aware(
-        self, images: Array, labels: Labels, generator: np.random.Generator
-    ) -> tuple[Turned, dict[int, Array]]:
-        """PGD on the joint margin, which stops where the vote falls; and the images [C, H, W] that it found."""
+    def vote_aware(self, images: Array, labels: Labels, generator: np.random.Generator) -> Aware:
+        """PGD on the joint margin to where the vote falls, from there to the end, and on other losses to the end.
+
+        Where the vote falls the members are farthest apart, and most easily seen.
+        """
         attack = GradientAttack("pgd", VOTE_LOSS, self.schedule, most_classes=self.most_classes)
         found = {source: each.image for source, each in attack.run(self.victim, images, labels, generator).items()}
-        if not found:
-            return Turned(np.empty(0, np.intp), np.empty(0)), found
-        prediction = self.victim.predict(np.stack(list(found.values())))
-        return Turned(np.array(list(found)), self._scores(prediction)), found
+        source, ways = np.array(list(found), dtype=np.intp), {}
+        ways[VOTE_LOSS, FIRST] = ways[VOTE_LOSS, LAST] = Turned(source, np.empty(0))
+        if found:
+            start = np.stack(list(found.values()))
+            prediction = self.victim.predict(start)
+            ways[VOTE_LOSS, FIRST] = Turned(source, self._scores(prediction))
+            towards = np.where(prediction.verdict == NO_VOTE, ANY_OTHER, prediction.verdict)
+            last = self._to_the_end(VOTE_LOSS, images[source], start, labels[source], towards)[0]
+            ways[VOTE_LOSS, LAST] = Turned(source[last.source], last.scores)
+        for loss in AWAY_LOSSES:
+            start = random_start(images, self.schedule, generator)
+            ways[loss, LAST], iterates = self._to_the_end(loss, images, start, labels)
+            found |= {int(row): iterates[row] for row in ways[loss, LAST].source if int(row) not in found}
+        return Aware(ways, found)
+
+    def _to_the_end(
+        self, loss: str, images: Array, start: Array, labels: Labels, targets: Labels | None = None
+    ) -> tuple[Turned, Array]:
+        """What the last iterates turn, and these, [N, C, H, W]."""
+        goals = as_asked(labels, np.full(len(labels), ANY_OTHER) if targets is None else targets)
+        climbed = make_loss(loss, self.victim).loss
+        iterates, last = last_of(trajectory(self.victim, images, start, goals, climbed, self.schedule))
+        turned = np.flatnonzero(last.verdict != labels)
+        return Turned(turned, self._scores(last)[turned]), iterates
 
     def detector_aware(self, images: Array, labels: Labels, found: dict[int, Array]) -> Turned:
         """From the images that turn the vote on: climb a loss of the vote + lambda (threshold - score), for several.
@@ -124,11 +163,11 @@ class DetectorUnderAttack:
         if len(source) == 0:
             return Turned(source, best)
         start = np.stack(list(found.values()))
-        ball = Ball(NORMS[self.schedule.norm], self.schedule.eps, images[source])
         verdict = self.victim.predict(start).verdict
         goals = Goals(np.arange(len(source)), labels[source], np.where(verdict == NO_VOTE, ANY_OTHER, verdict))
         for vote_loss, weight in product(EVADING_LOSSES, self.lambdas):
-            for prediction in self._trajectory(start, ball, goals, self._evading(vote_loss, weight)):
+            evading = self._evading(vote_loss, weight)
+            for _, prediction in trajectory(self.victim, images[source], start, goals, evading, self.schedule):
                 scores = np.where(prediction.verdict != goals.label, self._scores(prediction), np.inf)
                 best = np.minimum(best, scores)
         return Turned(source, best)
@@ -145,18 +184,6 @@ class DetectorUnderAttack:
 
         return loss
 
-    def _trajectory(self, start: Array, ball: Ball, goals: Goals, loss: Loss) -> Iterator[Prediction]:
-        """What the served graphs say of every iterate of a climb from `start`, the start included."""
-        schedule = self.schedule
-        stepper = STEPPERS[schedule.stepper](schedule.steps, schedule.step_size, schedule.decay)
-        iterate = start
-        for step in range(schedule.steps + 1):
-            prediction = self.victim.predict(iterate)
-            yield prediction
-            if step < schedule.steps:
-                values, cotangents = loss(prediction.logits, goals)
-                iterate = stepper.next(iterate, values, self.victim.gradient(iterate, cotangents), ball)
-
     def _scores(self, prediction: Prediction) -> Floats:
         """The score of each image [N]; minus infinity where none can be told: it raises no alarm."""
         scores = self.scorer(prediction)
@@ -168,29 +195,52 @@ class DetectorUnderAttack:
         return np.concatenate([self._scores(prediction) for prediction in predictions]), verdicts == labels
 
     @property
-    def _attacked_alone(self) -> str:
-        """The first full-precision member's name; without one the first member's."""
+    def _alone(self) -> str:
+        """The loss of the first full-precision member alone; without one that of the first member."""
         members = self.victim.ensemble.members
-        return next((member.name for member in members if member.precision.is_float), members[0].name)
+        return ALONE + next((member.name for member in members if member.precision.is_float), members[0].name)
 
-    def _row(self, name: Attacker, attacked: int, parts: list[Turned], clean: Floats) -> AttackerRow:
-        scores = np.concatenate([np.empty(0), *(part.scores for part in parts)])
-        area = auroc(scores, clean)
+    def _row(
+        self, name: Attacker, attacked: int, ways: dict[tuple[str, str], list[Turned]], clean: Floats
+    ) -> AttackerRow:
+        scores = {way: np.concatenate([np.empty(0), *(part.scores for part in parts)]) for way, parts in ways.items()}
+        told = [self._way(*way, each, clean) for way, each in scores.items()]
+        strongest = strongest_of(told)
         own: dict[Attacker, dict[str, Any]] = {
-            "unaware": {"loss": f"{ALONE}{self._attacked_alone}", "keeps": "last iterate"},
-            "vote-aware": {"loss": VOTE_LOSS, "most_classes": self.most_classes, "keeps": "first turned iterate"},
+            "unaware": {},
+            "vote-aware": {"most_classes": self.most_classes} if strongest.loss == VOTE_LOSS else {},
             "detector-aware": {
-                "losses": [f"{loss} + lambda (threshold - score)" for loss in EVADING_LOSSES],
                 "lambdas": list(self.lambdas),
                 "starts": "the vote-aware attacker's images",
-                "keeps": "turned iterate of lowest score",
             },
         }
         return AttackerRow(
             attacker=name,
             attacked=attacked,
+            succeeded=strongest.succeeded,
+            auroc=strongest.auroc,
+            interval=strongest.interval,
+            detected=strongest.detected,
+            parameters={**asdict(self.schedule), **own[name], "loss": strongest.loss, "keeps": strongest.keeps},
+            ways=told,
+        )
+
+    def _way(self, loss: str, keeps: str, scores: Floats, clean: Floats) -> Way:
+        area = auroc(scores, clean)
+        limits = None if area is None else auroc_interval(area, len(scores), len(clean))
+        return Way(
+            loss=loss,
+            keeps=keeps,
             succeeded=len(scores),
             auroc=None if area is None else round(area, 6),
+            interval=None if limits is None else (round(limits[0], 6), round(limits[1], 6)),
             detected=Share.of(int((scores > self.detection.threshold).sum()), len(scores)),
-            parameters={**asdict(self.schedule), **own[name]},
         )
+
+
+def strongest_of(ways: list[Way]) -> Way:
+    """The way with the lowest area, of those that turn at least half as many images as the one that turns most."""
+    most = max(way.succeeded for way in ways)
+    return min(
+        (way for way in ways if 2 * way.succeeded >= most), key=lambda way: 1 if way.auroc is None else way.auroc
+    )

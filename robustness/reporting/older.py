@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from robustness.detection.auroc import auroc_interval
+from robustness.detection.detection_report import AttackerRow, DetectionReport
 from robustness.norms import eps_text
 from robustness.reporting.overhead import TURNED, OverheadReport
 from robustness.reporting.paired import compared
@@ -24,6 +26,7 @@ def told_now(report: Report) -> Report:
             "comparisons": fair,
             "sizes": _sizes(report),
             "overhead": _overhead(report.overhead),
+            "detection": _detection(report.detection),
             "summary": [_eps_as_written(each, report.eps) for each in report.summary],
             "paper": _paper(report),
         }
@@ -35,6 +38,21 @@ def _sizes(report: Report) -> Sizes:
         return report.sizes
     size = np.array(fallen_sizes(report, report.curve.n), dtype=np.float64)
     return sizes_of(size, report.eps, searched=False, among=report.curve.n)
+
+
+def _detection(detection: DetectionReport | None) -> DetectionReport | None:
+    """With an interval for every area: it follows from how many images there were."""
+    if detection is None:
+        return None
+    clean = detection.clean_false_alarms.n
+    return detection.model_copy(update={"attackers": [_with_interval(row, clean) for row in detection.attackers]})
+
+
+def _with_interval(row: AttackerRow, clean: int) -> AttackerRow:
+    if row.auroc is None or row.interval is not None:
+        return row
+    low, high = auroc_interval(row.auroc, row.succeeded, clean)
+    return row.model_copy(update={"interval": (round(low, 6), round(high, 6))})
 
 
 def _overhead(overhead: OverheadReport | None) -> OverheadReport | None:

@@ -1,7 +1,5 @@
 """Two of the vote and the members on the same images: who withstands more, and whether chance alone would do it."""
 
-from math import comb
-
 from robustness.reporting.report import BEST_MEMBER, Compared, Comparison
 
 
@@ -12,7 +10,10 @@ def mcnemar(only_first: int, only_second: int) -> float:
     (0.266845703125, True, 1.0)
     """
     n = only_first + only_second
-    tail = sum(comb(n, k) for k in range(min(only_first, only_second) + 1))
+    ways, tail = 1, 1
+    for k in range(min(only_first, only_second)):
+        ways = ways * (n - k) // (k + 1)  # n over k + 1
+        tail += ways
     return min(1.0, 2 * tail / (1 << n))
 
 

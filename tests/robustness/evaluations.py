@@ -42,6 +42,12 @@ def with_graphs(manifest: Manifest = LINEAR_MANIFEST) -> Manifest:
     return manifest.model_copy(update={"members": tuple(m.model_copy(update=fields) for m in manifest.members)})
 
 
+def without_graphs(manifest: Manifest = LINEAR_MANIFEST) -> Manifest:
+    """The manifest of a bundle whose members can be attacked by queries only."""
+    fields = {"gradient_file": None, "gradient_sha256": None}
+    return manifest.model_copy(update={"members": tuple(m.model_copy(update=fields) for m in manifest.members)})
+
+
 def plan(drawn: Drawn, steps: Sequence[Step] = STEPS, chunk: int = 2) -> Plan:
     return Plan(with_graphs(), "adaptive", "linf", EPS, 0, list(steps), drawn, chunk)
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from robustness.detection.detection_report import DetectionReport
-from robustness.reporting.overhead import OverheadReport
+from robustness.detection.detection_report import AttackerRow, DetectionReport, Way
+from robustness.reporting.overhead import TURNED, OverheadReport
 from robustness.reporting.page.markup import Content, Element, element, join
 from robustness.reporting.page.parts import (
     Section,
@@ -79,26 +79,66 @@ def detection(data: DetectionReport | None) -> Section | None:
     rows: list[list[Content]] = [
         [
             element("details", element("summary", row.attacker), parameters(row.parameters)),
+            _area(row),
+            _seen(row.detected),
             f"{row.succeeded} of {row.attacked}",
-            "–" if row.auroc is None else f"{row.auroc:.3f}",
-            join(percent(row.detected.share), element("small", interval(row.detected))) if row.detected.n else "–",
         ]
         for row in data.attackers
     ]
-    heads = columns("Attacker", "Verdicts turned|AUROC|Seen at the threshold")
-    alarms = data.clean_false_alarms
+    heads = columns("Attacker", "AUROC|Seen at the threshold|Verdicts turned")
+    alarms, count = data.clean_false_alarms, f"{data.threshold_images:,} " if data.threshold_images else ""
     text = (
-        f"Score: {data.score.replace('_', ' ')} of {', '.join(data.members)}. Above {data.threshold:.4g} an image is "
-        f"suspicious; of {alarms.n} clean test images {percent(alarms.share)} are ({interval(alarms)}). Only images "
-        f"count whose verdict was right and is wrong under attack. Seed {data.seed}."
+        f"Score: {data.score.replace('_', ' ')} of {', '.join(data.members)}: which score follows from the members' "
+        f"precisions. Above {data.threshold:.4g}, chosen on {count}clean validation images, an image is suspicious; of "
+        f"{alarms.n} clean test images {percent(alarms.share)} are ({interval(alarms)}). Only images count whose "
+        f"verdict was right and is wrong under attack. {_which(data)} "
+        f"Areas with 95% intervals (Hanley and McNeil's error). "
+        f"Seed {data.seed}."
     )
-    return Section("detection", "Detection", join(note(text), table("Detection by attacker", heads, rows)))
+    body = join(note(text), table("Detection by attacker", heads, rows), _ways_tried(data))
+    return Section("detection", "Detection", body)
+
+
+def _which(data: DetectionReport) -> str:
+    """The images attacked, and what of the attackers' work is shown."""
+    if not any(row.ways for row in data.attackers):
+        return (
+            "Attacked were the first images as drawn. The vote-aware attacker here stops where the vote falls, where "
+            "the members are farthest apart: that flatters the detector, and one who goes on may be seen far less; "
+            "that was not measured."
+        )
+    first = f"Of the images attacked the first {data.known_first} were known to fall. " if data.known_first else ""
+    return f"{first}Of an attacker's ways the one that is seen worst is shown, if it turns half as many as another."
+
+
+def _ways_tried(data: DetectionReport) -> Element | None:
+    rows: list[list[Content]] = [
+        [row.attacker, way.loss, way.keeps, _area(way), _seen(way.detected), f"{way.succeeded}"]
+        for row in data.attackers
+        for way in row.ways
+    ]
+    if not rows:
+        return None
+    heads = columns("Attacker|Loss|Keeps", "AUROC|Seen at the threshold|Verdicts turned")
+    return folded("Every way that was tried", table("Every way that was tried", heads, rows))
+
+
+def _area(row: AttackerRow | Way) -> Content:
+    if row.auroc is None:
+        return "–"
+    limits = None if row.interval is None else f"{row.interval[0]:.3f} to {row.interval[1]:.3f}"
+    return join(f"{row.auroc:.3f}", None if limits is None else element("small", limits))
+
+
+def _seen(share: Share) -> Content:
+    return join(percent(share.share), element("small", interval(share))) if share.n else "–"
 
 
 def costs(data: OverheadReport | None, recipe: str) -> Section | None:
     """What the ensemble, and one int8 model, cost over the full-precision member, beside the paper's claim."""
     if data is None:
         return None
+    turned = any(row.images == TURNED for row in data.cpu)
     layers = f" ({BY_LAYERS[recipe]})" if recipe in BY_LAYERS else ""
     sentences = [f"{data.claim}."]
     if data.stored_over_fp32 is not None:
@@ -118,7 +158,9 @@ def costs(data: OverheadReport | None, recipe: str) -> Section | None:
         *([folded("Layers that could be written otherwise", _layers(data))] if data.layers else []),
         note(
             "Brackets: over the full-precision member. CPU time of all threads for an image, one at a time: median of "
-            "the rounds, and their range; at export one thread, the shortest."
+            "the rounds, and their range; at export one thread, the shortest.",
+            f" Under attack: {data.attack}." if data.attack else None,
+            f" {TURNED.capitalize()}: only images whose verdict fell; of such a quorum asks more." if turned else None,
         ),
     )
     return Section("overhead", "Overhead", body)

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from robustness.attacks.climb import Schedule
-from robustness.detection.attackers import DetectorUnderAttack
+from robustness.detection.attackers import AWAY_LOSSES, FIRST, LAST, DetectorUnderAttack, strongest_of
 from robustness.detection.auroc import auroc
-from robustness.detection.detection_report import DetectionReport
+from robustness.detection.detection_report import DetectionReport, Way
 from robustness.parameters import AttackParameters
 from robustness.probe import probe
+from robustness.reporting.share import Share
 from robustness.victim import Victim
 from runtime.bundle import load_bundle
 from runtime.detection import Scorer
@@ -53,13 +54,47 @@ def test_the_unaware_attack_turns_its_member_and_not_the_vote(apart: Victim) -> 
 def test_who_knows_the_vote_is_seen_and_who_knows_the_detector_is_not(apart: Victim) -> None:
     """The vote falls as soon as two members do: then the third differs. All three together agree again."""
     attack = DetectorUnderAttack.of(apart, detecting(LINEAR_MANIFEST, 0.05), SCHEDULE)
-    aware, found = attack.vote_aware(GREY, CATS, np.random.default_rng(0))
-    assert aware.source.tolist() == [0, 1] == list(found)
-    expected = Scorer.of(LINEAR_MANIFEST, "jensen_shannon", NAMES)(apart.predict(np.stack(list(found.values()))))
-    np.testing.assert_array_equal(aware.scores, expected)
-    hidden = attack.detector_aware(GREY, CATS, found)
+    aware = attack.vote_aware(GREY, CATS, np.random.default_rng(0))
+    first = aware.ways["joint_margin", FIRST]
+    assert first.source.tolist() == [0, 1] == list(aware.found)
+    expected = Scorer.of(LINEAR_MANIFEST, "jensen_shannon", NAMES)(apart.predict(np.stack(list(aware.found.values()))))
+    np.testing.assert_array_equal(first.scores, expected)
+    hidden = attack.detector_aware(GREY, CATS, aware.found)
     assert hidden.source.tolist() == [0, 1]
-    assert (hidden.scores <= 0.05).all() and (hidden.scores <= aware.scores).all()
+    assert (hidden.scores <= 0.05).all() and (hidden.scores <= first.scores).all()
+
+
+def test_who_goes_on_when_the_vote_has_fallen_is_seen_less() -> None:
+    """The low-precision members become dog where the image is 0.05 brighter, the other one where it is 0.08."""
+    victim = linear_victim([[(0, 25, 0)] * 4, [(0, 25, 0)] * 4, [(0, 15, 0)] * 4], [(5, 0, 0)] * 3)
+    attack = DetectorUnderAttack.of(victim, detecting(LINEAR_MANIFEST, 0.05), SCHEDULE)
+    ways = attack.vote_aware(GREY, CATS, np.random.default_rng(0)).ways
+    assert set(ways) == {("joint_margin", FIRST), *((loss, LAST) for loss in ("joint_margin", *AWAY_LOSSES))}
+    further = ways["mean_margin", LAST]
+    assert further.source.tolist() == [0, 1] and (further.scores < ways["joint_margin", FIRST].scores).all()
+    dog = np.clip(GREY + np.float32(0.1), 0, 1)
+    expected = Scorer.of(LINEAR_MANIFEST, "jensen_shannon", NAMES)(victim.predict(dog))
+    np.testing.assert_allclose(further.scores, expected, atol=1e-6)
+    victim.close()
+
+
+@pytest.mark.parametrize(
+    ("ways", "strongest"),
+    [
+        ([(0.9, 10), (0.7, 5), (0.1, 4)], (0.7, 5)),
+        ([(0.9, 10), (None, 0)], (0.9, 10)),
+        ([(None, 0), (None, 0)], (None, 0)),
+    ],
+    ids=["lowest of those that turn half", "one turns none", "none turn any"],
+)
+def test_the_strongest_way_is_the_one_seen_worst(
+    ways: list[tuple[float | None, int]], strongest: tuple[float | None, int]
+) -> None:
+    told = [
+        Way(loss="x", keeps=LAST, succeeded=n, auroc=area, interval=None, detected=Share.of(0, n)) for area, n in ways
+    ]
+    found = strongest_of(told)
+    assert (found.auroc, found.succeeded) == strongest
 
 
 def test_lambda_is_what_hides(toy: ToyBundle, victim: Victim) -> None:
@@ -67,7 +102,7 @@ def test_lambda_is_what_hides(toy: ToyBundle, victim: Victim) -> None:
     schedule = Schedule("linf", 0.15, 10, 0.02, random_start=False)
     images, classes = toy.images, toy.classes
     attack = DetectorUnderAttack.of(victim, detecting(toy.manifest, 0.01), schedule, lambdas=(0.0,))
-    _, found = attack.vote_aware(images, classes, np.random.default_rng(0))
+    found = attack.vote_aware(images, classes, np.random.default_rng(0)).found
     careless = attack.detector_aware(images, classes, found)
     careful = replace(attack, lambdas=(0.0, 1.0, 3.0)).detector_aware(images, classes, found)
     assert len(found) > 3
@@ -80,7 +115,7 @@ def test_only_iterates_that_turn_the_vote_count(
     """So large a lambda gives the vote up to agree again."""
     schedule = Schedule("linf", 0.15, 10, 0.02, random_start=False)
     attack = DetectorUnderAttack.of(victim, detecting(toy.manifest, 0.01), schedule, lambdas=(100.0,))
-    _, found = attack.vote_aware(toy.images, toy.classes, np.random.default_rng(0))
+    found = attack.vote_aware(toy.images, toy.classes, np.random.default_rng(0)).found
     seen: list[Prediction] = []
     predict = victim.predict
 
@@ -122,8 +157,11 @@ def test_the_report_counts_only_right_images_that_turned(toy: ToyBundle, reports
             assert row.detected.n == row.succeeded and row.auroc is not None and 0 <= row.auroc <= 1
             assert (row.parameters["eps"], row.parameters["steps"]) == (0.15, 10)
         unaware, aware, hidden = report.attackers
-        assert aware.succeeded == hidden.succeeded >= unaware.succeeded
-        assert hidden.detected.count <= aware.detected.count
+        assert hidden.succeeded >= max(way.succeeded for way in aware.ways) >= unaware.succeeded
+        assert aware.auroc == min(way.auroc or 1 for way in aware.ways if 2 * way.succeeded >= hidden.succeeded)
+        assert {(way.loss, way.keeps) for way in aware.ways} >= {("joint_margin", FIRST), ("mean_margin", LAST)}
+        assert (aware.parameters["loss"], aware.parameters["keeps"]) in {(way.loss, way.keeps) for way in aware.ways}
+        assert hidden.interval is not None and hidden.interval[0] <= (hidden.auroc or 0) <= hidden.interval[1]
         assert hidden.auroc is not None and aware.auroc is not None and hidden.auroc <= aware.auroc
 
 
@@ -149,6 +187,17 @@ def test_the_rows_are_those_of_the_attacks(toy: ToyBundle, victim: Victim) -> No
     assert row.succeeded == len(turned.source)
     assert row.auroc == pytest.approx(auroc(turned.scores, clean), abs=1e-6)
     assert row.detected.count == (turned.scores > 0.02).sum()
+
+
+def test_clean_images_to_compare_with_may_be_others(toy: ToyBundle, victim: Victim) -> None:
+    """Where those attacked were chosen because they fall."""
+    schedule = Schedule("linf", 0.15, 5, 0.05, random_start=False)
+    attack = DetectorUnderAttack.of(victim, detecting(toy.manifest, 0.02), schedule)
+    report = attack.report(toy.images[:6], toy.classes[:6], clean=toy.images[6:], known_first=6)
+    assert (report.clean_false_alarms.n, report.known_first) == (18, 6)
+    scores = Scorer.of(toy.manifest, "jensen_shannon", ("w2a4-a", "w2a4-b", "fp32"))(victim.predict(toy.images[6:]))
+    assert report.clean_false_alarms.count == (scores > 0.02).sum()
+    assert all(row.attacked == 6 for row in report.attackers)
 
 
 def test_nothing_turned_has_no_area(apart: Victim) -> None:

@@ -1,5 +1,7 @@
 """The area under the curve, against every pair counted, and against the curve itself."""
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from robustness.detection.auroc import auroc
+from robustness.detection.auroc import auroc, auroc_interval
 
 Scores = NDArray[np.float64]
 
@@ -31,6 +33,25 @@ def test_it_is_the_area_under_the_curve(positives: Scores, negatives: Scores) ->
 
 def test_scores_without_end_are_compared_too() -> None:
     assert auroc(np.array([-np.inf, 1.0]), np.array([0.0, -np.inf])) == (0 + 0.5 + 1 + 1) / 4
+
+
+@given(st.floats(0, 1), st.integers(1, 400), st.integers(1, 400))
+def test_the_interval_holds_the_area_and_is_none_of_a_single_point(area: float, positives: int, negatives: int) -> None:
+    low, high = auroc_interval(area, positives, negatives)
+    assert 0 <= low <= area <= high <= 1 and low < high
+
+
+@pytest.mark.parametrize(("positives", "shift"), [(12, 1.5), (12, 3.0), (200, 0.7)])
+def test_the_interval_holds_the_true_area_about_as_often_as_it_says(positives: int, shift: float) -> None:
+    """Of two normal distributions the area is the normal distribution's of the shift over the root of 2."""
+    generator, true = np.random.default_rng(0), NormalDist().cdf(shift / 2**0.5)
+    held = 0
+    for _ in range(400):
+        area = auroc(generator.normal(shift, 1, positives), generator.normal(0, 1, 300))
+        assert area is not None
+        low, high = auroc_interval(area, positives, 300)
+        held += low <= true <= high
+    assert held / 400 > 0.92
 
 
 def test_without_a_pair_there_is_none() -> None:

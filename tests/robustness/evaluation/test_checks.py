@@ -15,8 +15,8 @@ from robustness.reporting.assemble import Sitting, write_report
 from robustness.reporting.share import Share
 from robustness.victim import Victim
 from runtime.ensemble import Ensemble
-from tests.linear_victim import LINEAR_MANIFEST, MAJORITY, linear_victim
-from tests.robustness.evaluations import EPS, STEPS, grey, plan, run, with_graphs
+from tests.linear_victim import MAJORITY, linear_victim
+from tests.robustness.evaluations import EPS, STEPS, grey, plan, run, with_graphs, without_graphs
 from tests.toys import FP32, W2A4, Array, LinearMember
 
 N = 100
@@ -138,11 +138,12 @@ def test_a_masked_gradient_is_seen_through(brighter: Victim, tmp_path: Path) -> 
 
 def test_without_gradient_graphs_a_report_says_so_and_is_not_trustworthy(brighter: Victim, tmp_path: Path) -> None:
     victim = Victim(brighter.ensemble, [None] * 3)
-    what = replace(plan(grey(2)), manifest=LINEAR_MANIFEST)
-    what = replace(what, steps=make_suite("adaptive", Target(LINEAR_MANIFEST, "linf", EPS)))
+    what = replace(plan(grey(2)), manifest=without_graphs())
+    what = replace(what, steps=make_suite("adaptive", Target(without_graphs(), "linf", EPS)))
     report = write_report(what, run(victim, tmp_path / "work", what), victim, Sitting("pytest", 1.0, 1), tmp_path)
     assert {row.name.split(":")[0] for row in report.attacks} == {"square", "hopskipjump", "check"}
     assert report.robust.count == 0 and report.curve.series == {} and len(report.checks) > len(report.failed_checks)
     assert "low-a has no gradient graph: attacks that need its gradient were left out." in report.summary
+    assert (report.sizes.n, report.sizes.searched) == (2, False)
     zero = next(check for check in report.checks if check.name == "no member with zero gradients")
     assert zero.sentence == "Cannot be checked: no gradient graph: low-a, low-b, fp32."

@@ -10,7 +10,7 @@ from robustness.reporting.report import VOTE
 from runtime.errors import InvalidValue
 from runtime.manifest import Manifest
 from tests.linear_victim import LINEAR_MANIFEST, NAMES
-from tests.robustness.evaluations import with_graphs
+from tests.robustness.evaluations import with_graphs, without_graphs
 
 
 def suite(name: str, manifest: Manifest | None = None) -> list[Step]:
@@ -79,10 +79,10 @@ def test_an_eps_in_a_name_is_as_people_write_it() -> None:
 
 
 def test_without_gradient_graphs_queries_are_left() -> None:
-    steps = suite("adaptive", LINEAR_MANIFEST)
+    steps = suite("adaptive", without_graphs())
     assert {step.attack for step in steps} == {CLEAN, "square", "hopskipjump"}
     one = with_graphs().members
-    partly = LINEAR_MANIFEST.model_copy(update={"members": (*LINEAR_MANIFEST.members[:1], *one[1:])})
+    partly = LINEAR_MANIFEST.model_copy(update={"members": (*without_graphs().members[:1], *one[1:])})
     assert {step.on for step in suite("adaptive", partly)} == {VOTE, "low-b", "fp32"}
 
 

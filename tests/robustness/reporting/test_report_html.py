@@ -11,9 +11,11 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner
 
+from robustness.detection.detection_report import Way
 from robustness.reporting.report import Check, Curve, Report, Sizes, Transfer
 from robustness.reporting.report_cli import main
 from robustness.reporting.report_html import BadReport, page, read_report, write_page
+from robustness.reporting.share import Share
 from runtime.manifest import LayerTime
 from tests.linear_victim import LINEAR_MANIFEST
 from tests.toy_report import DOT, toy_report
@@ -194,6 +196,50 @@ def test_the_transfer_matrix_has_a_row_for_what_was_attacked(shown: Tag) -> None
     assert [text_of(each) for each in section(shown, "transfer").iter("th") if each.get("scope") == "row"] == names
     empty = Transfer(names=names, fooled=[nothing] * len(names))
     assert "transfer" not in {each.get("id") for each in parsed(whole.model_copy(update={"transfer": empty})).iter()}
+
+
+def test_the_detector_is_shown_with_intervals_and_with_what_the_attacker_did(shown: Tag) -> None:
+    older = text_of(section(shown, "detection"))
+    assert "0.9880." in older and "stops where the vote falls" in older and "that was not measured" in older
+    data = toy_report(LINEAR_MANIFEST).detection
+    assert data is not None
+    ways = [
+        Way(loss="x", keeps=keeps, succeeded=4, auroc=area, interval=(0.1, 0.95), detected=Share.of(3, 4))
+        for keeps, area in (("first", 0.9), ("last", 0.7))
+    ]
+    rows = [data.attackers[0].model_copy(update={"auroc": 0.7, "ways": ways})]
+    more = {"attackers": rows, "known_first": 5, "threshold_images": 4000}
+    said = text_of(section(parsed(toy_report(LINEAR_MANIFEST, detection=data.model_copy(update=more))), "detection"))
+    assert "chosen on 4,000 clean validation images" in said and "the first 5 were known to fall" in said
+    assert "stops where" not in said and "xlast0.7000.100 to 0.950" in said and "xfirst0.9000.100 to 0.950" in said
+
+
+@pytest.mark.parametrize(
+    ("sizes", "says"),
+    [
+        ({"searched": True}, "Of 4 images that fell: 50% of them at 0.1 or less. "),
+        ({"searched": True}, "For each of them eps was bisected, with an attack on the vote at every step"),
+        ({"among": 6}, "Of the first 6 images, attacked anew at every eps of the curve, 4 fell"),
+        ({"among": 6}, "the other images were not attacked at smaller eps"),
+    ],
+)
+def test_the_page_says_how_sizes_were_found(sizes: dict[str, Any], says: str) -> None:
+    data = toy_report(LINEAR_MANIFEST).sizes.model_copy(update=sizes)
+    shown = parsed(toy_report(LINEAR_MANIFEST, sizes=data))
+    assert says in text_of(section(shown, "sizes"))
+    assert ("after a search" in text_of(section(shown, "gallery"))) == data.searched
+
+
+def test_overhead_says_which_images_were_timed(shown: Tag) -> None:
+    data = toy_report(LINEAR_MANIFEST).overhead
+    assert data is not None and "Under attack" not in text_of(section(shown, "overhead"))
+    timed = data.model_copy(update={"attack": "the last iterates"})
+    assert "Under attack: the last iterates." in text_of(
+        section(parsed(toy_report(LINEAR_MANIFEST, overhead=timed)), "overhead")
+    )
+    turned = data.model_copy(update={"cpu": [data.cpu[0].model_copy(update={"images": "attacked"})]})
+    said = text_of(section(parsed(toy_report(LINEAR_MANIFEST, overhead=turned)), "overhead"))
+    assert "turned by an attack" in said and "only images whose verdict fell" in said
 
 
 def test_overhead_says_what_the_layers_say(shown: Tag) -> None:
