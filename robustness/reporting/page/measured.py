@@ -40,15 +40,17 @@ def paper(report: Report) -> Section | None:
     for row in data.rows:
         if row.paper is not None:
             printed = [f"{row.paper[name]:.2f}" if name in row.paper else "–" for name in data.columns]
-            rows.append([row.what, "the paper", *printed, "–"])
-        rows.append([row.what, "here", *_ours(row, data.columns), _worst(adaptive.get(row.what))])
-    heads = columns("|", "|".join(_head(name) for name in (*data.columns, "adaptive, here")))
+            rows.append([_named(row.what, "the paper"), "–", *printed])
+        rows.append([_named(row.what, "here"), _worst(adaptive.get(row.what)), *_ours(row, data.columns)])
+    heads = columns("", "|".join(_head(name) for name in ("adaptive, here", *data.columns)))
     warnings = element("ul", *(element("li", each) for each in data.warnings), class_="findings")
-    last = (
-        f"n = {report.images.n}. Last column: what every attack of this report together leaves, adaptive ones included."
-    )
+    last = f"n = {report.images.n}. First column: what all attacks of this report leave, adaptive ones included."
     body = join(warnings, table(data.title, heads, rows), note(data.title, ", ", last))
     return Section("paper", "The paper and this report", body)
+
+
+def _named(what: str, more: str) -> Element:
+    return join(what, element("small", more))
 
 
 def _head(name: str) -> str:
@@ -174,22 +176,21 @@ def _ways(data: OverheadReport) -> Element:
     alone = next((row for row in data.cpu if row.what == "fp32 alone"), None)
     stored, operations = (alone.stored_bytes, alone.bit_operations) if alone else (None, None)
     rows: list[list[Content]] = [
-        ["the paper's claim", "–", *["below 1.25 ×"] * 2, "–", "–", element("b", "below 1.25 ×"), "–"]
+        ["the paper's claim", element("b", "below 1.25 ×"), *["below 1.25 ×"] * 2, "–", "–", "–"]
     ]
     rows += [
         [
-            row.what,
-            row.images,
+            _named(row.what, row.images),
+            element("b", f"{row.over_fp32:.2f} ×"),
             _beside(row.stored_bytes, stored, bytes_text),
             _beside(row.bit_operations, operations, "{:,}".format),
             f"{row.median_us:,.1f}",
             f"{row.lowest_us:,.1f} to {row.highest_us:,.1f}",
-            element("b", f"{row.over_fp32:.2f} ×"),
             f"{row.n} × {row.rounds}",
         ]
         for row in data.cpu
     ]
-    heads = columns("Way|Images", "Stored|MACs × bits|µs an image|Range|Over fp32|n × rounds")
+    heads = columns("Way and images", "Over fp32|Stored|MACs × bits|µs an image|Range|n × rounds")
     return table("Cost of each way of answering", heads, rows)
 
 

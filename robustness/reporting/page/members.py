@@ -4,6 +4,7 @@ from robustness.reporting.page.charts import size_chart
 from robustness.reporting.page.markup import Content, Element, element, join
 from robustness.reporting.page.parts import (
     NORM_NAMES,
+    Column,
     Section,
     attack_text,
     ball_text,
@@ -23,11 +24,11 @@ WAYS = (("original", "before"), ("perturbation", "change"), ("adversarial", "aft
 
 def members(report: Report) -> Section:
     """The vote and every member, clean and in the worst case; what the ensemble gains over its best member."""
-    heads = columns("|Precision|Clean|Worst case|Attacked alone|Gradient of 0")
-    rows: list[list[Content]] = [[VOTE, "", share_cell(report.clean), share_cell(report.robust), "", ""]]
+    heads = columns("|Worst case|Clean|Attacked alone|Precision|Gradient of 0")
+    rows: list[list[Content]] = [[VOTE, share_cell(report.robust), share_cell(report.clean), "", "", ""]]
     for row in report.members:
-        shares = (share_cell(row.clean), share_cell(row.robust), share_cell(row.own))
-        rows.append([row.name, str(row.precision), *shares, _zero(row)])
+        shares = (share_cell(row.robust), share_cell(row.clean), share_cell(row.own))
+        rows.append([row.name, *shares, str(row.precision), _zero(row)])
     text = "Worst case of a member: every adversarial image of the report, whatever made it. Alone: those "
     text += "that the suite made on it, where it attacks it at all; a member that it did not may withstand less."
     sentences = [element("li", each.sentence) for each in report.comparisons]
@@ -56,10 +57,10 @@ def _fallen(report: Report) -> Element | None:
 def classes(report: Report) -> Section:
     """The images of each class, and what they become."""
     rows: list[list[Content]] = [
-        [row.label, share_cell(row.clean), share_cell(row.robust), _becomes(row.becomes), f"{row.robust.n}"]
+        [row.label, share_cell(row.robust), share_cell(row.clean), f"{row.robust.n}", _becomes(row.becomes)]
         for row in report.classes
     ]
-    heads = columns("Class|Clean|Worst case|Adversarial images become", "n")
+    heads = [*columns("Class|Worst case|Clean", "n"), Column("Adversarial images become", wraps=True)]
     return Section("classes", "Classes", table("Classes", heads, rows))
 
 

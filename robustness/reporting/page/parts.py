@@ -15,10 +15,11 @@ NORM_NAMES = {"linf": "L∞", "l2": "L2"}
 
 @dataclass(frozen=True)
 class Column:
-    """A table's column: its head, and whether numbers are in it, which stand on the right."""
+    """A table's column: its head, whether numbers are in it, which stand on the right, or words that may wrap."""
 
     head: str
     number: bool = False
+    wraps: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def table(label: str, heads: Sequence[Column], rows: Sequence[Sequence[Content]]
 
 
 def _kind(column: Column) -> str | None:
-    return "number" if column.number else None
+    return "number" if column.number else "wraps" if column.wraps else None
 
 
 def percent(share: float) -> str:
