@@ -1,6 +1,5 @@
 """Any ONNX image classifier as a float member graph: `image` in [0, 1] to `logits`, normalisation inside."""
 
-import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +9,15 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper, version_converter
+from onnx import TensorProto, helper, numpy_helper
 
-from export.graphs.graph import IR_VERSION, OPSET
+from export.post_training.model_file import foreign_operator, load_model
 from export.post_training.operators import QuantizationError
 from runtime.errors import BundleError
 from runtime.sessions import first_line, open_session
 
 TOLERANCE = 1e-3
 """Of the largest logit: folding batch norms moves the last bits."""
-WEIGHTED = frozenset({"BatchNormalization", "Conv", "Gemm", "MatMul"})
-KNOWN_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 
 
 @dataclass(frozen=True)
@@ -60,8 +57,7 @@ def read_classifier(path: Path, preprocessing: Preprocessing) -> Classifier:
     then the result is compared with the original. Raises QuantizationError if it is not an image classifier that
     takes float32 [N, C, H, W] and gives [N, K].
     """
-    original = _load(path)
-    _refuse_broken_weights(path, original)
+    original = load_model(path)
     shape = _image_shape(path, original)
     model, changes = _folded(path, original), []
     if _drop_softmax(model):
@@ -71,26 +67,6 @@ def read_classifier(path: Path, preprocessing: Preprocessing) -> Classifier:
     classes = _compare(path, original, model, preprocessing, shape, softmax=bool(changes))
     _declare(model, shape, classes)
     return Classifier(model, shape, classes, tuple(changes))
-
-
-def _load(path: Path) -> onnx.ModelProto:
-    try:
-        model = onnx.load(path)
-        onnx.checker.check_model(model)
-    except OSError as error:
-        raise QuantizationError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # protobuf and the checker have no common base but Exception
-        raise QuantizationError(f"{path}: expected an ONNX model, got {first_line(error)}{_where(error)}") from error
-    version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
-    try:
-        if version < OPSET:
-            model = version_converter.convert_version(model, OPSET)
-    except Exception as error:  # the converter raises whatever it trips over
-        raise QuantizationError(
-            f"{path}: opset {version} cannot be converted to {OPSET}: {first_line(error)}"
-        ) from error
-    model.ir_version = max(model.ir_version, IR_VERSION)
-    return model
 
 
 def _image_shape(path: Path, model: onnx.ModelProto) -> tuple[int, int, int]:
@@ -130,7 +106,7 @@ def _folded(path: Path, original: onnx.ModelProto) -> onnx.ModelProto:
         try:
             ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions have no common base but Exception
-            which = _foreign_operator(original) or "it"
+            which = foreign_operator(original) or "it"
             raise QuantizationError(f"{path}: ONNX Runtime cannot load {which}: {first_line(error)}") from error
         folded = onnx.load(target)
     del folded.graph.value_info[:]
@@ -139,36 +115,6 @@ def _folded(path: Path, original: onnx.ModelProto) -> onnx.ModelProto:
         del folded.opset_import[:]
         folded.opset_import.extend(kept)
     return folded
-
-
-def _where(error: Exception) -> str:
-    """Operator and node, which the checker names in a later line."""
-    found = re.search(r"Name: (.*) OpType: (\S+)", str(error))
-    return "" if found is None else f", the operator {found[2]} of node {found[1]!r}"
-
-
-def _refuse_broken_weights(path: Path, model: onnx.ModelProto) -> None:
-    """Raise QuantizationError, naming it, for a constant with NaN, or weights with infinity, which a mask may have."""
-    weights = {name for node in model.graph.node if node.op_type in WEIGHTED for name in node.input[1:]}
-    for tensor in model.graph.initializer:
-        values = numpy_helper.to_array(tensor)
-        if values.dtype.kind != "f" or np.isfinite(values).all():
-            continue
-        if tensor.name in weights or np.isnan(values).any():
-            count = int((~np.isfinite(values)).sum())
-            raise QuantizationError(
-                f"{path}: expected weights that are finite, got NaN or infinity in the initializer {tensor.name!r}, "
-                f"{count:,} of its {values.size:,} values: the model is broken, or its training diverged"
-            )
-
-
-def _foreign_operator(model: onnx.ModelProto) -> str | None:
-    """The first operator that is neither standard, nor ONNX Runtime's, nor a function of the model, with its node."""
-    functions = {(function.domain, function.name) for function in model.functions}
-    for index, node in enumerate(model.graph.node):
-        if node.domain not in KNOWN_DOMAINS and (node.domain, node.op_type) not in functions:
-            return f"the operator {node.domain}.{node.op_type} of node {node.name or f'{node.op_type}_{index}'!r}"
-    return None
 
 
 def _free_batch(model: onnx.ModelProto) -> None:
