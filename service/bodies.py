@@ -59,12 +59,14 @@ async def _from_form(exchange: Exchange) -> bytes:
     try:
         form = await _Form.of(exchange).parse()
     except MultiPartException as error:
-        several = "expected exactly one file, in the field `file`, got several"
+        several = "expected exactly one file, in a field of any name (`file`), got several"
         raise MalformedRequest(f"multipart: {several if 'files' in error.message else error.message}") from error
     try:
         files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
         if len(files) != 1:
-            raise MalformedRequest(f"multipart: expected exactly one file, in the field `file`, got {len(files)}")
+            raise MalformedRequest(
+                f"multipart: expected exactly one file, in a field of any name (`file`), got {len(files)}"
+            )
         if any(not name for name, _ in form.multi_items()):
             raise MalformedRequest("multipart: expected a name for every field, got a field without one")
         return await files[0].read()

@@ -116,6 +116,8 @@ STATUS = {
 }
 CLIENT_LEFT = 499
 HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
+NOWHERE = {"Not Found": "path: there is nothing here; /docs lists what there is"}
+"""What the router says of an unknown path, and what we say instead."""
 REFUSALS = frozenset(STATUS) - {"no_quorum", "unavailable"}
 """Codes of requests that were turned down; a closed set, so a metric's label."""
 HEADERS = {
@@ -164,7 +166,7 @@ def answer_for(error: Exception, request_id: str, path: str = "") -> Response:
         # Not the value itself: it may be NaN, which is no JSON, or very long.
         status, detail = 422, f"{first['loc'][-1]}: {first['msg']}"
     elif isinstance(error, HTTPException):
-        status, detail, headers = error.status_code, str(error.detail), dict(error.headers or {})
+        status, detail, headers = error.status_code, NOWHERE.get(error.detail, error.detail), dict(error.headers or {})
     else:
         status, detail = 500, "The server failed; its log has the cause under this request_id."
     return problem(status, code, detail, request_id, headers, path)
