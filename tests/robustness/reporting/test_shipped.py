@@ -1,4 +1,4 @@
-"""The reports that bundles are shipped with: a page drawn from its report, which says what was measured."""
+"""The reports that are shipped, of bundles and of documents: a page drawn from its report, which says what was measured."""
 
 import hashlib
 import re
@@ -10,7 +10,8 @@ from robustness.reporting.older import told_now
 from robustness.reporting.report import REPORT, SUITE, Report
 from robustness.reporting.report_html import PAGE, page, read_report
 
-SHIPPED = sorted((Path(__file__).parents[3] / "bundles").glob(f"*/{REPORT}"))
+ROOT = Path(__file__).parents[3]
+SHIPPED = sorted([*(ROOT / "bundles").glob(f"*/{REPORT}"), *(ROOT / "docs" / "reports").glob(f"*/{REPORT}")])
 
 
 @pytest.fixture(params=SHIPPED, ids=lambda path: path.parent.name)
