@@ -1,5 +1,6 @@
 """The server process: a socket, uvicorn, and a word to the person who started it."""
 
+import asyncio
 import gc
 import socket
 from contextlib import suppress
@@ -12,6 +13,7 @@ from fastapi import FastAPI
 
 from runtime.bundle import read_manifest
 from runtime.errors import BundleError
+from service.acceptor import Acceptor
 from service.app import create_app
 from service.catalog import Catalog
 from service.logs import adopt, make_logger
@@ -92,6 +94,7 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, listener: socket.socket, settings: Settings) -> None:
         super().__init__(config)
         self._listener, self._settings = listener, settings
+        self._acceptor: Acceptor | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take no more work and end a probe under way, so that its client gets an answer while there is time."""
@@ -101,8 +104,21 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            self._acceptor = Acceptor(self._listener, self._protocol)
             host, port = self._listener.getsockname()[:2]
             click.echo(greeting(host, port, self._settings))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._acceptor is not None:
+            self._acceptor.close()
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        """Of a connection, as uvicorn makes it."""
+        protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
 
 
 def greeting(host: str, port: int, settings: Settings) -> str:
