@@ -1,4 +1,4 @@
-"""The reports that are shipped, of bundles and documents: a page drawn from its report, which says what was measured."""
+"""The reports that are shipped, of bundles and documents: a page drawn from its report, which says what was found."""
 
 import hashlib
 import re
