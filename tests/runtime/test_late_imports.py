@@ -24,8 +24,9 @@ except KeyboardInterrupt:
 
 
 def interrupted(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
-    """Run code that finds the modules of `folder` first."""
-    code = f"import sys; sys.path.insert(0, {str(folder)!r}); {code}"
+    """Run code that finds the modules of `folder` first, and that Ctrl-C reaches: tests may run where nothing does."""
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heard}; import sys; sys.path.insert(0, {str(folder)!r}); {code}"
     return subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=HANG_S, check=False,
@@ -48,10 +49,13 @@ def test_an_interrupt_in_an_import_ends_the_program_quietly(tmp_path: Path, modu
 
 
 def test_afterwards_an_interrupt_is_an_exception_again() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with ending_at_once(), ending_at_once():
-        assert signal.getsignal(signal.SIGINT) is not before
-    assert signal.getsignal(signal.SIGINT) is before is signal.default_int_handler
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with ending_at_once(), ending_at_once():
+            assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_signal_that_is_ignored_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
