@@ -80,11 +80,12 @@ $(BIN)/python:
 		|| { echo "Python's venv module is missing: install it (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-#  Side by side, as the second mostly waits for downloads; what is never imported need not be compiled.
+#  Side by side, as the second mostly waits for downloads. The lock has every dependency; what is never imported need not
+#  be compiled.
 $(VENV)/serving: requirements.lock pyproject.toml | $(BIN)/python
 	@echo "Making $(VENV), about 255 MB: half a minute or so, once"
 	$(PIP) install --quiet --no-deps --editable . & \
-		$(PIP) install --quiet --no-compile --require-hashes -r requirements.lock && wait $$!
+		$(PIP) install --quiet --no-compile --no-deps --require-hashes -r requirements.lock && wait $$!
 	@touch $@
 
 #  The CPU build of torch: from the configured index where it has one, else from PyTorch's own, which spares gigabytes.
