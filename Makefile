@@ -78,14 +78,17 @@ $(BIN)/python:
 		|| { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 		|| { echo "Python's venv module is missing: install it (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --without-pip $(VENV)
 
-#  Side by side, as the second mostly waits for downloads. The lock has every dependency; what is never imported need not
-#  be compiled.
+#  All at once, as each mostly waits, for downloads or the other core. The pip of $(PYTHON), where it can (22.3 and later),
+#  need not wait for the environment's own. The lock has every dependency; what is never imported need not be compiled.
 $(VENV)/serving: requirements.lock pyproject.toml | $(BIN)/python
 	@echo "Making $(VENV), about 255 MB: half a minute or so, once"
-	$(PIP) install --quiet --no-deps --editable . & \
-		$(PIP) install --quiet --no-compile --no-deps --require-hashes -r requirements.lock && wait $$!
+	@$(BIN)/python -m ensurepip --default-pip >/dev/null & own=$$!; \
+		pip="$(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check"; \
+		$$pip --version >/dev/null 2>&1 || { wait $$own && own=; pip="$(PIP)"; }; \
+		$$pip install --quiet --no-deps --editable . & project=$$!; \
+		$$pip install --quiet --no-compile --no-deps --require-hashes -r requirements.lock && wait $$project && wait $$own
 	@touch $@
 
 #  The CPU build of torch: from the configured index where it has one, else from PyTorch's own, which spares gigabytes.
