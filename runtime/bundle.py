@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from runtime.errors import BundleError
+from runtime.expectation import expectation
 from runtime.manifest import Manifest, Member
 
 MANIFEST = "bundle.json"
@@ -70,9 +71,9 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
+        first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise BundleError(f"{path}: {where}: {first['msg']}") from error
+        raise BundleError(f"{path}: {where}: {expectation(first)}") from error
     if manifest.name != folder.resolve().name:
         raise BundleError(
             f"{path}: name is {manifest.name!r}, but the folder is {folder.resolve().name!r}; they must be the same"

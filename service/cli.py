@@ -1,5 +1,6 @@
 """Command line of the service: `empir serve`."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ import click
 from pydantic import ValidationError
 
 from runtime.errors import EmpirError
+from runtime.expectation import expectation
+from service.doctor import variables
 from service.settings import Settings
 
 
@@ -35,12 +38,14 @@ def serve(**flags: Any) -> None:
       empir serve --port 9000 --bundles bundles --default mnist-empir
       EMPIR_MODE=quorum empir serve --workers 2
     """
+    for warning in variables.unknown(os.environ):
+        click.echo(f"Warning: {warning.found}. {warning.advice}", err=True)
     try:
         _run(Settings(**{name: value for name, value in flags.items() if value is not None}))
     except ValidationError as error:
         first = error.errors()[0]
         names = names_of(str(first["loc"][0]))
-        raise click.ClickException(f"{' / '.join(names)}: {first['msg']}, got {first['input']!r}") from error
+        raise click.ClickException(f"{' / '.join(names)}: {expectation(first)}, got {first['input']!r}") from error
     except (EmpirError, OSError) as error:
         raise click.ClickException(str(error)) from error
 

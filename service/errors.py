@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from runtime.errors import EmpirError
+from runtime.expectation import expectation
 
 
 class MalformedRequest(EmpirError):
@@ -164,7 +165,7 @@ def answer_for(error: Exception, request_id: str, path: str = "") -> Response:
     elif isinstance(error, RequestValidationError):
         first = error.errors()[0]
         # Not the value itself: it may be NaN, which is no JSON, or very long.
-        status, detail = 422, f"{first['loc'][-1]}: {first['msg']}"
+        status, detail = 422, f"{first['loc'][-1]}: {expectation(first)}"
     elif isinstance(error, HTTPException):
         status, detail, headers = error.status_code, NOWHERE.get(error.detail, error.detail), dict(error.headers or {})
     else:

@@ -15,6 +15,7 @@ from robustness.reporting.page.markup import Element, element
 from robustness.reporting.page.parts import Section
 from robustness.reporting.report import Report
 from runtime.errors import EmpirError
+from runtime.expectation import expectation
 
 PAGE = "report.html"
 
@@ -40,9 +41,9 @@ def parse_report(data: bytes) -> Report:
     try:
         return Report.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise BadReport(f"expected a report of `empir evaluate`; {where}: {first['msg']}") from error
+        raise BadReport(f"expected a report of `empir evaluate`; {where}: {expectation(first)}") from error
 
 
 def write_page(path: Path) -> Path:

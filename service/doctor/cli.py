@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runtime.ensemble import usable_cores
+from runtime.expectation import expectation
 from runtime.sessions import cpuinfo
 from service.cli import names_of
 from service.doctor import address, bundles, limits, processor, variables
@@ -103,6 +104,6 @@ def _refused(error: ValidationError) -> list[Finding]:
     for each in error.errors():
         name = str(each["loc"][0])
         got = "" if name in SECRET else f", got {each['input']!r}"
-        found = f"EMPIR_{name.upper()}: {each['msg']}{got}"
+        found = f"EMPIR_{name.upper()}: {expectation(each)}{got}"
         findings.append(fail("settings", found, f"Mend or leave out {' or '.join(names_of(name))}"))
     return findings

@@ -48,14 +48,22 @@ REFUSALS = [
     Refusal("corrupt manifest", "toy/bundle.json: the whole: ", spoil=lambda b: (b / MANIFEST).write_text("{")),
     Refusal("another name", "toy/bundle.json: name is 'other'", spoil=rename),
     Refusal("unknown default", "expected one that is served (toy), got 'no'", ("--default", "no")),
-    Refusal("mode", "--mode / EMPIR_MODE: Input should be 'full' or 'quorum', got 'bogus'", ("--mode", "bogus")),
-    Refusal("EMPIR_MODE", "EMPIR_MODE: Input should be 'full' or 'quorum'", variables=(("EMPIR_MODE", "bogus"),)),
-    Refusal("EMPIR_QUEUE", "Error: EMPIR_QUEUE: Input should be a valid integer", variables=(("EMPIR_QUEUE", "long"),)),
-    Refusal("port", "--port / EMPIR_PORT: Input should be less than or equal to 65535", ("--port", "65536")),
-    Refusal("no host", "EMPIR_HOST: String should have at least 1 character", variables=(("EMPIR_HOST", ""),)),
+    Refusal("mode", "--mode / EMPIR_MODE: expected 'full' or 'quorum', got 'bogus'", ("--mode", "bogus")),
+    Refusal("EMPIR_MODE", "EMPIR_MODE: expected 'full' or 'quorum'", variables=(("EMPIR_MODE", "bogus"),)),
+    Refusal("EMPIR_QUEUE", "Error: EMPIR_QUEUE: expected a whole number", variables=(("EMPIR_QUEUE", "long"),)),
+    Refusal("port", "--port / EMPIR_PORT: expected at most 65535, got 65536", ("--port", "65536")),
+    Refusal("no host", "EMPIR_HOST: expected text of 1 or more characters", variables=(("EMPIR_HOST", ""),)),
     Refusal("no host's name", "cannot listen on a..b port 0: ", ("--host", "a..b")),
     Refusal("another machine's host", "cannot listen on 192.0.2.1 port 0: ", ("--host", "192.0.2.1")),
 ]
+
+
+def test_a_misspelt_setting_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMPIR_PORTS", "9000")
+    result = CliRunner().invoke(main, ["serve", "--bundles", "none"])
+    warning, error = result.stderr.splitlines()
+    assert warning == "Warning: EMPIR_PORTS is no setting, and changes nothing. Did you mean EMPIR_PORT?"
+    assert error.startswith("Error: none: expected a folder of bundles")
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.id)

@@ -144,7 +144,7 @@ BAD = [
     probe("eps", "", "or a fraction like 8/255"),
     probe("steps", "1000000000", "steps: expected 1 to 1000"),
     probe("steps", "0", "steps: expected 1 to 1000"),
-    probe("steps", "many", "steps: Input should be a valid integer"),
+    probe("steps", "many", "steps: expected a whole number"),
     probe("step_size", "0", "step_size: expected a number above 0"),
     probe("step_size", "inf", "step_size: expected a number above 0"),
     probe("restarts", "21", "restarts: expected 1 to 20"),

@@ -48,7 +48,7 @@ def test_a_setting_that_is_refused_is_a_finding(monkeypatch: pytest.MonkeyPatch)
     result = run("--json")
     (finding,) = [each for each in json.loads(result.stdout)["findings"] if each["level"] == "fail"]
     assert result.exit_code == 1
-    assert finding["found"].startswith("EMPIR_QUEUE: Input should be a valid integer") and "'long'" in finding["found"]
+    assert finding["found"].startswith("EMPIR_QUEUE: expected a whole number") and "'long'" in finding["found"]
     assert finding["advice"] == "Mend or leave out EMPIR_QUEUE"  # there is no flag --queue
 
 
