@@ -71,8 +71,10 @@ class _Quantized(nn.Module):
                 return weight, (unit * top).float(), None
             gain, offset = affine(self.norm)
             sign = torch.where(gain < 0, -1.0, 1.0)
-            per_unit = (gain.abs() * unit).clamp(min=torch.finfo(torch.float32).tiny)
-            bias = torch.round(offset / per_unit).clamp(-MOST_BIAS, MOST_BIAS)
+            # At least what its bias needs to fit: of such a channel the sums are next to nothing.
+            least = (offset.abs() / MOST_BIAS).clamp(min=torch.finfo(torch.float32).tiny)
+            per_unit = torch.maximum(gain.abs() * unit, least)
+            bias = torch.round(offset / per_unit)
             flipped = weight * sign.float().view(-1, *[1] * (weight.dim() - 1))
             return flipped, (per_unit * top).float(), bias
 

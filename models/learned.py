@@ -77,10 +77,12 @@ class _Learned(nn.Module):
 
     def _parts(self) -> tuple[Tensor, Tensor, Tensor]:
         """Weight levels [O, ...], bias in units of the sums [O], multiplier [O]."""
-        scale = self.log_weight_scale.exp()
+        in_scale = self.in_scale()
+        least = self.bias.detach().abs() / (in_scale.detach() * MOST_BIAS)  # of weights that are next to nothing
+        scale = torch.maximum(self.log_weight_scale.exp(), least)
         weight = weight_levels(self.weight, scale, self.weight_bits)
-        unit = scale * self.in_scale()
-        bias = round_ste((self.bias / unit).clamp(-MOST_BIAS, MOST_BIAS))
+        unit = scale * in_scale
+        bias = round_ste(self.bias / unit)
         return weight, bias, unit if self.out_scale is None else unit * self._per_unit / self.out_scale()
 
     def _finished(self, sums: Tensor, bias: Tensor, multiplier: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """A float network as a quantized one with learned scales: the start of quantization-aware training."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -75,7 +76,7 @@ class _Quantizer:
                 case Residual():
                     self._residual(layer, layers[index + 1 :], values[index - 1 :])
                 case nn.AdaptiveAvgPool2d() if self.edges.last is None:
-                    return nn.Sequential(*self.out, LearnedDequantize(self.scale), *layers[index:])
+                    return nn.Sequential(*self.out, LearnedDequantize(self.scale), *copy.deepcopy(layers[index:]))
                 case nn.AdaptiveAvgPool2d():
                     self._global_pool(values[index - 1], values[index])
                 case nn.MaxPool2d() | nn.Flatten():

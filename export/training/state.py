@@ -43,7 +43,8 @@ class TrainingState:
         self._half = self.device.type == "cuda" and stage.precision.is_float  # integer levels need float32
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.kept = copy.deepcopy(network) if training.averaging else network
-        self._optimizer = _optimizer(training, [p for p in network.parameters() if p.requires_grad])
+        self._optimizer = _optimizer(training, network)
+        torch.backends.cudnn.allow_tf32 = self._half  # TensorFloat-32 would round integer sums
         self.epoch, self._steps, self._seconds = 0, 0, 0.0
         self._best, self._accuracy = -1.0, 0.0
         self._best_weights = _copied(self.kept)
@@ -138,7 +139,12 @@ def _cosine(share: float) -> float:
     return torch.cos(torch.tensor(torch.pi * share)).item()
 
 
-def _optimizer(training: Training, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+def _optimizer(training: Training, network: nn.Module) -> torch.optim.Optimizer:
+    """Of all that is learned; the logarithms of scales do not decay, as nothing speaks for a scale of 1."""
+    learned = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+    scales = [parameter for name, parameter in learned.items() if name.rpartition(".")[2].startswith("log")]
+    others = [parameter for parameter in learned.values() if all(parameter is not scale for scale in scales)]
+    parameters = [{"params": others}, *([{"params": scales, "weight_decay": 0.0}] if scales else [])]
     rate, decay = training.learning_rate, training.weight_decay
     match training.optimizer:
         case "sgd":

@@ -60,13 +60,12 @@ def train_member(
     run ends with the weights of an uninterrupted one. `stop_after` ends each stage early, after that many epochs.
     Raises TrainingError if the loss is not finite; the last checkpoint stays.
     """
-    precision, first = Precision.parse(member.precision), None
+    precision, first, guide = Precision.parse(member.precision), None, None
 
     def run(name: str, precision: Precision, training: Training, network: nn.Sequential, path: Path) -> Done:
         stage = Stage(name, precision, member.seed, training, path)
-        return _train(stage, recipe, network, data, report, stop_after, first.network if first else None)
+        return _train(stage, recipe, network, data, report, stop_after, guide)
 
-    network = None
     if recipe.fine_tuning is not None and not precision.is_float:
         path = checkpoint.with_suffix(".twin.pt")
         first = run(f"{member.name}, its twin", FLOAT, recipe.training, _fresh(recipe, FLOAT, member.seed), path)
@@ -79,6 +78,7 @@ def train_member(
             first = run(
                 f"{member.name}, its teacher", precision, recipe.teacher, teacher, checkpoint.with_suffix(".teacher.pt")
             )
+            guide = first.network
         network = _fresh(recipe, precision, member.seed)
     done = run(member.name, precision, training, network, checkpoint)
     return Trained(member, freeze(done.network), done.accuracy, done.seconds + (first.seconds if first else 0))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -167,3 +168,15 @@ def test_freezing_fixes_quantized_layers_and_shares_the_others() -> None:
     assert not frozen.training and frozen[-1] is linear
     assert [name for name, _ in frozen.named_parameters()] == ["3.weight"]
     assert torch.equal(frozen(image), before)
+
+
+@pytest.mark.parametrize("out_bits", [4, None])
+def test_the_offset_of_a_batch_norm_that_scales_to_next_to_nothing_is_kept(out_bits: int | None) -> None:
+    torch.manual_seed(0)
+    layer = QuantConv2d(2, 3, 3, weight_bits=2, in_bits=4, out_bits=out_bits, batch_norm=True).eval()
+    assert layer.norm is not None
+    with torch.no_grad():
+        layer.norm.weight[:], layer.norm.bias[:] = 1e-9, 0.6
+        levels = torch.randint(0, 16, (2, 2, 5, 5)).float()
+        torch.testing.assert_close(layer.frozen()(levels), layer(levels), rtol=1e-5, atol=1e-5)
+        assert (layer(levels) > 0.5).all()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from models.folding import freeze
 from models.learned import best_scales, symmetric_top, weight_levels
 from models.precision import Precision
-from models.quantization import quantized
+from models.quantization import EdgeBits, quantized
 from models.residual import Residual
 
 
@@ -45,3 +45,13 @@ def test_the_gradient_of_a_weight_scale_is_that_of_lsq(bits: int) -> None:
     expected = torch.where(ratio.abs() <= top, ratio.round() - ratio, ratio.sign() * top).sum(dim=1)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     assert (ratio.abs() > top).any()
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_the_bias_of_a_channel_whose_weights_are_next_to_nothing_is_kept(bits: int) -> None:
+    layer = nn.Linear(3, 2)
+    with torch.no_grad():
+        layer.weight[0], layer.bias[0] = 1e-12, 0.5
+        network = quantized(nn.Sequential(layer), Precision(bits, 8), torch.rand(4, 3), EdgeBits(first=bits)).eval()
+        for each in (network, freeze(network)):
+            torch.testing.assert_close(each(torch.rand(5, 3))[:, 0], torch.full((5,), 0.5), rtol=1e-5, atol=0)
