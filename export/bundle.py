@@ -94,7 +94,7 @@ def _manifest(
     return Manifest(
         schema_version=1,
         name=name,
-        version=content_version(members),
+        version=content_version(members, recipe.vote),
         description=recipe.description,
         labels=data.labels,
         input=recipe.input,

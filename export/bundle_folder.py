@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from runtime.bundle import MANIFEST
 from runtime.errors import BundleError
-from runtime.manifest import NAME, Manifest, Member, Name, Provenance
+from runtime.manifest import NAME, Manifest, Member, Name, Provenance, Vote
 from runtime.origin import git_commit, hardware, packages
 
 PACKAGES = ("torch", "onnx", "onnxruntime", "numpy")
@@ -67,9 +67,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def content_version(members: Iterable[Member]) -> str:
-    """A version that changes when a member does."""
-    content = "".join(f"{m.sha256}{m.gradient_sha256}{m.temperature}" for m in members)
+def content_version(members: Iterable[Member], vote: Vote) -> str:
+    """A version that changes when a member does, or how they vote."""
+    content = "".join(f"{m.sha256}{m.gradient_sha256}{m.temperature}" for m in members) + vote.model_dump_json()
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 

@@ -12,6 +12,7 @@ from tests.toys import FP32, W2A4, LinearMember, toy_entry, toy_manifest
 QUARTER = 16
 """Pixels in a quarter of the image: two rows."""
 MAJORITY = Vote(rule="majority", tie_breaker="fp32")
+AVERAGE = Vote(rule="average", tie_breaker=None)
 NAMES = ("low-a", "low-b", "fp32")
 GRADIENTS = {"gradient_file": "gradient.onnx", "gradient_sha256": "0" * 64}
 LINEAR_MANIFEST: Manifest = toy_manifest(

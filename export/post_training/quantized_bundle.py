@@ -102,7 +102,7 @@ def write_quantized_bundle(
         manifest = Manifest(
             schema_version=1,
             name=out.name,
-            version=content_version(entries),
+            version=content_version(entries, vote),
             description=DESCRIPTION,
             labels=labels.names,
             input=spec,

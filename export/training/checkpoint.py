@@ -19,7 +19,10 @@ def save_checkpoint(path: Path, identity: str, state: dict[str, Any]) -> None:
     """Write `state`, what the training `identity` needs to go on; a file there is replaced whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    torch.save({"identity": identity, **state}, partial)
+    with partial.open("wb") as file:
+        torch.save({"identity": identity, **state}, file)
+        file.flush()
+        os.fsync(file.fileno())  # a rename may outlive a power cut that its data does not
     os.replace(partial, path)
 
 

@@ -14,6 +14,7 @@ from robustness.evaluation.image_sets import Drawn
 from robustness.evaluation.journal import Journal
 from robustness.evaluation.ledger import Ledger
 from robustness.evaluation.steps import Step, described
+from robustness.evaluation.suites import VERSION
 from robustness.evaluation.worker import Outcome, Task
 from robustness.norms import NormName
 from runtime.errors import EmpirError
@@ -51,8 +52,12 @@ class Plan:
         return {
             "bundle": manifest.name,
             "version": manifest.version,
-            "members": {member.name: [member.sha256, member.gradient_sha256] for member in manifest.members},
+            "members": {
+                member.name: [member.sha256, member.gradient_sha256, member.temperature] for member in manifest.members
+            },
+            "vote": manifest.vote.model_dump(),
             "suite": self.suite,
+            "suite version": VERSION,
             "norm": self.norm,
             "eps": self.eps,
             "seed": self.seed,

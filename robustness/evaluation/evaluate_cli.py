@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -24,8 +23,7 @@ from robustness.evaluation.suites import Target, make_suite, suite_eps
 from robustness.norms import NORMS, NormName
 from robustness.parameters import number
 from robustness.reporting.assemble import Sitting, write_report
-from robustness.reporting.report import ADVERSARIAL, REPORT, Report
-from robustness.reporting.report_html import PAGE
+from robustness.reporting.report import REPORT, Report
 from robustness.reporting.terminal import show
 from robustness.victim import Victim
 from runtime.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle
@@ -114,7 +112,7 @@ class Asked:
 @click.option("--ray", "address", metavar="ADDRESS", help="Work on the Ray cluster at this address, or `local`.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder. [reports/BUNDLE-SUITE]")
 @click.option("--attach", is_flag=True, help="Put the report into the bundle too, and name it in its manifest.")
-@click.option("--force", is_flag=True, help="Replace a report that is at --out already.")
+@click.option("--force", is_flag=True, help="Replace a report that is at --out already, once the new one is there.")
 @click.option(
     "--json", "as_json", is_flag=True, help="The head of the report, for machines; the whole is in report.json."
 )
@@ -150,10 +148,11 @@ def evaluate_command(
     try:
         opened = open_bundle(bundles, bundle, gradients=True)
         out = out or Path("reports") / f"{opened.manifest.name}-{asked['suite']}"
-        _refuse_to_overwrite(out, force)
+        if (out / REPORT).exists() and not force:
+            raise InvalidValue(f"{out / REPORT}: there is a report already; expected --force, or another --out")
         out.parent.mkdir(parents=True, exist_ok=True)  # where that cannot be done nothing need be attacked
         plan = Asked(**asked).plan(opened.manifest, ctx.obj)
-        report = _evaluate(opened, plan, out, _crew(opened, workers, address), console)
+        report = _evaluate(opened, plan, out, force, _crew(opened, workers, address), console)
         if attach:
             attach_report(out, opened.folder)
     except (EmpirError, OSError) as error:
@@ -167,11 +166,11 @@ def evaluate_command(
         Console().print(show(report, out))
 
 
-def _evaluate(bundle: Bundle, plan: Plan, out: Path, crew: Callable[[], Crew], console: Console) -> Report:
+def _evaluate(bundle: Bundle, plan: Plan, out: Path, force: bool, crew: Callable[[], Crew], console: Console) -> Report:
     start, opened = time.perf_counter(), crew()
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     try:
-        journal = Journal(_work(out), plan.fingerprint())
+        journal = Journal(_work(out), plan.fingerprint(), replace=force)
         with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
             task = bar.add_task(plan.suite, total=1.0)
             lines = ProgressLines(lambda line: console.print(line, soft_wrap=True, highlight=False))
@@ -236,13 +235,3 @@ def _crew(bundle: Bundle, workers: int | None, address: str | None) -> Callable[
 
 def _work(out: Path) -> Path:
     return out.with_name(f"{out.name}.work")
-
-
-def _refuse_to_overwrite(out: Path, force: bool) -> None:
-    if not (out / REPORT).exists():
-        return
-    if not force:
-        raise InvalidValue(f"{out / REPORT}: there is a report already; expected --force, or another --out")
-    for name in (REPORT, PAGE, ADVERSARIAL):
-        (out / name).unlink(missing_ok=True)
-    shutil.rmtree(_work(out), ignore_errors=True)

@@ -1,10 +1,14 @@
-"""The journal of an evaluation: every finished step on disk, so that a kill loses at most the one under way."""
+"""The journal of an evaluation: every finished step on disk, so that a kill or a power cut loses at most the one under
+way."""
 
 import json
 import os
 import shutil
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -24,28 +28,32 @@ class OtherRun(EmpirError):
 class Journal:
     """A work folder. Files are written aside and renamed, so each is there whole or not at all."""
 
-    def __init__(self, folder: Path, plan: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, plan: dict[str, Any], *, replace: bool = False) -> None:
         """Open or make the folder of an evaluation with this `plan`, which defines all that it does.
 
-        Raises OtherRun, naming what differs, if the folder is of another.
+        Raises OtherRun, naming what differs, if the folder is of another; with `replace` it is emptied instead.
         """
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / PLAN
+        self.folder, path = folder, folder / PLAN
         plan = json.loads(json.dumps(plan))
-        if path.exists():
-            _refuse_another(path, json.loads(path.read_text(encoding="utf-8")), plan)
-        write_aside(path, json.dumps(plan, indent=1).encode())
+        if (there := _read(path)) != plan:
+            if there is not None and not replace:
+                raise OtherRun(_of_another(path, there, plan))
+            folder.mkdir(parents=True, exist_ok=True)
+            self._forget()
+            write_aside(path, json.dumps(plan, indent=1).encode())
         self._before = self._clock()
 
     def load(self, chunk: int, step: int) -> Outcome | None:
-        """What a step found on a chunk; None if it has not run."""
-        if not (path := self._path(chunk, step)).exists():
+        """What a step found on a chunk; None if it has not run, or its file was torn."""
+        path = self._path(chunk, step)
+        if (cost := _read(path.with_suffix(".json"))) is None:
             return None
-        with np.load(path, allow_pickle=False) as saved:
-            judged = Judged(saved["verdict"], saved["votes"], saved["degraded"])
-            cost = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-            return Outcome(saved["source"], saved["images"], judged, **cost)
+        try:
+            with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as saved:
+                judged = Judged(saved["verdict"], saved["votes"], saved["degraded"])
+                return Outcome(saved["source"], saved["images"], judged, **cost)
+        except (BadZipFile, EOFError, KeyError, OSError, ValueError):
+            return None
 
     def save(self, chunk: int, step: int, outcome: Outcome) -> None:
         path = self._path(chunk, step)
@@ -55,9 +63,8 @@ class Journal:
         write_aside(path.with_suffix(".json"), json.dumps(cost).encode())
         judged = outcome.judged
         arrays = {"verdict": judged.verdict, "votes": judged.votes, "degraded": judged.degraded}
-        with (scratch := _aside(path)).open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, source=outcome.source, images=outcome.images, **arrays)
-        os.replace(scratch, path)  # last: where it is, the step has run
+        arrays |= {"source": outcome.source, "images": outcome.images}
+        _write(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))  # last: the step has run
 
     def tick(self, seconds: float) -> float:
         """Note that this sitting has lasted so long; the seconds of all sittings."""
@@ -67,32 +74,46 @@ class Journal:
     def remove(self) -> None:
         shutil.rmtree(self.folder)
 
+    def _forget(self) -> None:
+        """What another evaluation has found; anything else that lies in the folder is not ours."""
+        (self.folder / CLOCK).unlink(missing_ok=True)
+        for chunk in self.folder.glob("chunk-*"):
+            shutil.rmtree(chunk)
+
     def _path(self, chunk: int, step: int) -> Path:
         return self.folder / f"chunk-{chunk:04d}" / f"step-{step:03d}.npz"
 
     def _clock(self) -> float:
-        path = self.folder / CLOCK
-        return float(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else 0.0
+        return float(_read(self.folder / CLOCK) or 0.0)
 
 
 def write_aside(path: Path, data: bytes) -> None:
     """Write a file whole or not at all."""
-    scratch = _aside(path)
-    scratch.write_bytes(data)
+    _write(path, lambda file: file.write(data))
+
+
+def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    with scratch.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())  # a rename may outlive a power cut that its data does not
     os.replace(scratch, path)
 
 
-def _aside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}")
+def _read(path: Path) -> Any:
+    """What a JSON file holds; None if it is missing or was torn."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
-def _refuse_another(path: Path, there: Any, asked: Any) -> None:
-    difference = _difference("", there, asked)
-    if difference is not None:
-        raise OtherRun(
-            f"{path}: belongs to another evaluation: {difference}; "
-            "expected the same parameters and bundle, another --out, or this folder removed"
-        )
+def _of_another(path: Path, there: Any, asked: Any) -> str:
+    return (
+        f"{path}: belongs to another evaluation: {_difference('', there, asked)}; "
+        "expected the same parameters and bundle, another --out, --force, or this folder removed"
+    )
 
 
 def _difference(where: str, there: Any, asked: Any) -> str | None:

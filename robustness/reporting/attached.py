@@ -22,7 +22,8 @@ def attached_report(folder: Path, manifest: Manifest) -> Attached | None:
     """The report that the manifest names; None if it names none.
 
     A report has no checksum in the manifest: it is there to be lowered. What binds it to the bundle is that it names
-    the sha256 of every graph that was attacked. Raises BundleError if they are not the bundle's, or it cannot be read.
+    the sha256 of every graph that was attacked, and the vote. Raises BundleError if they are not the
+    bundle's, or it cannot be read.
     """
     if manifest.report is None:
         return None
@@ -41,6 +42,10 @@ def attached_report(folder: Path, manifest: Manifest) -> Attached | None:
 def _refuse_another(path: Path, report: Report, manifest: Manifest) -> None:
     if report.bundle.name != manifest.name:
         raise BundleError(f"{path}: expected a report on {manifest.name}, got one on {report.bundle.name!r}")
+    voted = {"rule": manifest.vote.rule, "tie_breaker": manifest.vote.tie_breaker}
+    for name, here in voted.items():
+        if (there := getattr(report.bundle, name)) != here:
+            raise BundleError(f"{path}: is about another vote: {name} is {there!r} there, in {MANIFEST} {here!r}")
     attacked = {member.name: member.sha256 for member in report.bundle.members}
     served = {member.name: member.sha256 for member in manifest.members}
     for name in served | attacked:

@@ -19,7 +19,7 @@ from onnx import helper, numpy_helper
 import export.bundle
 import runtime.origin
 from export.bundle import write_bundle
-from export.bundle_folder import refuse_to_overwrite
+from export.bundle_folder import content_version, refuse_to_overwrite
 from export.data.examples import DataSet
 from export.graphs.parity import ParityError
 from export.training.accuracy import fit_temperature, logits_of
@@ -30,6 +30,7 @@ from runtime.ensemble import Ensemble
 from runtime.errors import BundleError
 from runtime.manifest import Manifest
 from runtime.member import Answer, Images, Member
+from tests.linear_victim import AVERAGE, MAJORITY
 
 Write = Callable[[Path], Manifest]
 Edit = Callable[[onnx.ModelProto], None]
@@ -154,6 +155,10 @@ def test_other_members_give_another_version(
     swapped = [toy_trained[0], dataclasses.replace(toy_trained[2], recipe=toy_trained[1].recipe), toy_trained[2]]
     other, _ = write_bundle(toy_recipe, swapped, toy_data, tmp_path / "other" / "toy", "")
     assert other.version != write(tmp_path / "toy").version
+
+
+def test_another_vote_gives_another_version() -> None:
+    assert content_version((), MAJORITY) != content_version((), AVERAGE)
 
 
 def test_a_bundle_that_is_there_is_replaced_whole(write: Write, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
@@ -29,8 +30,8 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
     path = tmp_path / "member.pt"
     save_checkpoint(path, "this training", {"epoch": 1})
 
-    def half(state: object, target: Path) -> None:
-        target.write_bytes(b"half")
+    def half(state: object, target: IO[bytes]) -> None:
+        target.write(b"half")
         raise OSError("no space left")
 
     monkeypatch.setattr(torch, "save", half)

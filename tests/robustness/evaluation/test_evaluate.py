@@ -16,7 +16,7 @@ from robustness.evaluation.ledger import STANDS, Ledger
 from robustness.evaluation.steps import CLEAN, Step
 from robustness.evaluation.worker import Judged, Outcome, Task, run_step
 from robustness.victim import Victim
-from tests.linear_victim import NAMES, planted_victim
+from tests.linear_victim import AVERAGE, NAMES, planted_victim
 from tests.robustness.evaluations import EPS, SETTINGS, STEPS, grey, plan, run
 from tests.toys import Array
 
@@ -107,6 +107,17 @@ def test_what_is_half_written_has_not_run(planted: Victim, tmp_path: Path) -> No
     assert found(run(planted, tmp_path, what)) == whole
 
 
+@pytest.mark.parametrize("file", ["plan.json", "seconds.json", "chunk-0000/step-002.json", "chunk-0000/step-002.npz"])
+@pytest.mark.parametrize("left", [0, 30])
+def test_what_a_power_cut_tore_has_not_run(planted: Victim, tmp_path: Path, file: str, left: int) -> None:
+    what = plan(grey(2))
+    whole = found(run(planted, tmp_path, what))
+    Journal(tmp_path, what.fingerprint()).tick(1)
+    torn = (tmp_path / file).read_bytes()[:left]
+    (tmp_path / file).write_bytes(torn)
+    assert found(run(planted, tmp_path, what)) == whole
+
+
 @pytest.mark.parametrize(
     ("changed", "says"),
     [({"eps": 0.2}, "eps is 0.1 there, 0.2 asked for"), ({"seed": 3}, "seed is 0 there, 3 asked for")],
@@ -122,6 +133,9 @@ def test_a_folder_of_another_evaluation_is_refused(
     version = what.manifest.model_copy(update={"version": "2"})
     with pytest.raises(OtherRun, match='version is "1" there, "2" asked for'):
         run(planted, tmp_path, replace(what, manifest=version))
+    average = what.manifest.model_copy(update={"vote": AVERAGE})
+    with pytest.raises(OtherRun, match=r'vote\.rule is "majority" there, "average" asked for'):
+        run(planted, tmp_path, replace(what, manifest=average))
     with pytest.raises(OtherRun, match="steps is"):
         run(planted, tmp_path, replace(what, steps=STEPS[:2]))
     longer = replace(STEPS[2], settings=replace(SETTINGS, steps=9))

@@ -11,6 +11,7 @@ import empir
 from robustness.evaluation.crew import Alone, Crew, Processes, RayCluster
 from robustness.evaluation.evaluate_cli import HEAD, main
 from robustness.evaluation.image_sets import BadImages, ImageSet
+from robustness.evaluation.journal import Journal, OtherRun
 from robustness.evaluation.worker import Task
 from robustness.reporting.report import ADVERSARIAL, REPORT, Report
 from runtime.bundle import load_bundle
@@ -89,8 +90,14 @@ def test_from_a_bundle_to_a_report(toy_copy: Path, toy: ToyBundle, images: Path)
     ],
     ids=["suite", "eps", "n"],
 )
-def test_bad_input_is_one_line(toy: ToyBundle, images: Path, arguments: tuple[str, ...], says: str) -> None:
-    assert error_of(run(toy.folder, images, *arguments)) == says
+def test_bad_input_is_one_line_and_replaces_nothing(
+    toy: ToyBundle, images: Path, arguments: tuple[str, ...], says: str
+) -> None:
+    there = images.parent / "out" / REPORT
+    there.parent.mkdir()
+    there.write_text("an older report")
+    assert error_of(run(toy.folder, images, "--force", *arguments)) == says
+    assert there.read_text() == "an older report"
 
 
 def test_unreadable_images_are_named_or_left_out_and_counted(toy: ToyBundle, tmp_path: Path) -> None:
@@ -128,7 +135,14 @@ def test_another_evaluation_in_the_folder_is_refused(toy: ToyBundle, images: Pat
     work = images.parent / "out.work"
     work.mkdir()
     (work / "plan.json").write_text(json.dumps({"bundle": "other"}))
+    (work / "chunk-0000").mkdir()
+    (work / "notes.txt").write_text("mine")
     assert "belongs to another evaluation: bundle is" in error_of(run(toy.folder, images))
+    with pytest.raises(OtherRun):
+        Journal(work, {"bundle": "toy"})
+    Journal(work, {"bundle": "toy"}, replace=True)
+    assert {each.name for each in work.iterdir()} == {"plan.json", "notes.txt"}
+    Journal(work, {"bundle": "toy"}).remove()
 
 
 def test_without_images_the_bundles_own_test_set_is_asked_for(toy: ToyBundle) -> None:

@@ -10,7 +10,7 @@ from robustness.reporting.attached import attached_report
 from robustness.reporting.report import REPORT, Report
 from runtime.errors import BundleError
 from runtime.manifest import Manifest
-from tests.linear_victim import LINEAR_MANIFEST
+from tests.linear_victim import AVERAGE, LINEAR_MANIFEST
 from tests.toy_report import HASH, toy_report
 
 MANIFEST = LINEAR_MANIFEST.model_copy(update={"report": REPORT})
@@ -58,8 +58,12 @@ def other_graph(manifest: Manifest) -> Manifest:
         (MANIFEST.model_copy(update={"name": "other"}), "expected a report on toy, got one on 'other'"),
         (other_graph(MANIFEST), f"the sha256 of low-a is {HASH} there, in bundle.json {'0' * 64}"),
         (MANIFEST.model_copy(update={"members": MANIFEST.members[1:]}), "the sha256 of low-a is None there"),
+        (
+            MANIFEST.model_copy(update={"vote": AVERAGE}),
+            "is about another vote: rule is 'average' there, in bundle.json 'majority'",
+        ),
     ],
-    ids=["another bundle", "another graph", "a member less"],
+    ids=["another bundle", "another graph", "a member less", "another vote"],
 )
 def test_a_report_on_other_graphs_is_refused(tmp_path: Path, attacked: Manifest, says: Any) -> None:
     write(tmp_path, toy_report(attacked))
