@@ -127,12 +127,13 @@ def _refuse_what_needs_gradients(attack: AttackName, parameters: AttackParameter
 def blind_warning(blind: Sequence[str]) -> str:
     """What every report says of members without gradient graphs."""
     return (
-        f"{_have(blind)} no gradient graph: only queries can attack here ({' or '.join(QUERY_ATTACKS)}); "
+        f"{have(blind)} no gradient graph: only queries can attack here ({' or '.join(QUERY_ATTACKS)}); "
         "whoever has the weights has gradients too"
     )
 
 
-def _have(names: Sequence[str]) -> str:
+def have(names: Sequence[str]) -> str:
+    """Of members, to begin a sentence: `a, b have`."""
     return f"{', '.join(names)} {'has' if len(names) == 1 else 'have'}"
 
 
@@ -140,7 +141,7 @@ def require_gradients(attack: AttackName, blind: Sequence[str]) -> None:
     """Raises InvalidValue, saying what works, if the attack needs gradient graphs and the members `blind` have none."""
     if blind and attack not in QUERY_ATTACKS:
         raise InvalidValue(
-            f"attack: {attack} needs a gradient graph of every member, and {_have(blind)} none; expected one that only "
+            f"attack: {attack} needs a gradient graph of every member, and {have(blind)} none; expected one that only "
             f"asks: {' or '.join(QUERY_ATTACKS)}"
         )
 

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from robustness.attacks.attack import Attack as RegisteredAttack
 from robustness.attacks.climb import climb
+from robustness.attacks.gradient import halvings
 from robustness.attacks.registry import Settings, make_attack
-from robustness.losses.coalitions import coalitions
 from robustness.losses.goals import ANY_OTHER, Goals, as_asked, every_class
-from robustness.losses.over_members import Loss, joint_margin, mean_probability
+from robustness.losses.loss_names import make_loss
+from robustness.losses.over_members import Loss
 from robustness.norms import NORMS
 from robustness.parameters import AttackParameters, Plan, blind_warning, plan, require_gradients, unnamed_warning
 from robustness.probe_report import THREAT_MODELS, Attack, Outcome, ProbeReport
@@ -22,7 +23,8 @@ from runtime.manifest import Manifest
 from runtime.prediction import Prediction
 from runtime.vote import NO_VOTE
 
-FEWEST_TO_HALVE = 20
+HALVED_AFTER = (4, 8)
+"""Twentieths of the steps: later than in an evaluation, in which other losses follow."""
 QUERIES_FOUND_NOTHING = "attacked by queries alone: an attacker with gradients often finds what queries miss"
 
 
@@ -51,7 +53,7 @@ def probe(victim: Victim, manifest: Manifest, image: Array, parameters: AttackPa
 
 def halving_steps(steps: int) -> list[int]:
     """The steps of an attack at which half of its trajectories stop; none for a short attack."""
-    return [steps // 5, 2 * steps // 5] if steps >= FEWEST_TO_HALVE else []
+    return [*halvings(steps, HALVED_AFTER)]
 
 
 @dataclass
@@ -148,16 +150,14 @@ class _Run:
     def _stages(self) -> list[tuple[str, Loss, Goals]]:
         labels = np.array([self.label])
         targets = np.array([ANY_OTHER if self.chosen.target is None else self.chosen.target])
-        temperatures, tie_breaker = self.victim.temperatures, self.victim.ensemble.tie_breaker
-        mean = mean_probability(temperatures)
-        if tie_breaker is None or self.victim.ensemble.vote.rule == "average":  # an average has no coalitions
-            second = ("targeted_mean_probability", mean)
+        ensemble = self.victim.ensemble
+        if ensemble.tie_breaker is None or ensemble.vote.rule == "average":  # an average has no coalitions
+            name, second = "targeted_mean_probability", "targeted_probability"
         else:
-            groups = coalitions(self.victim.n_members, tie_breaker)
-            second = ("joint_targeted", joint_margin(temperatures, groups))
+            name, second = "joint_targeted", "joint_margin"
         return [
-            ("mean_probability", mean, as_asked(labels, targets)),
-            (*second, every_class(labels, targets, self.clean.logits)),
+            ("mean_probability", make_loss("mean_probability", self.victim).loss, as_asked(labels, targets)),
+            (name, make_loss(second, self.victim).loss, every_class(labels, targets, self.clean.logits)),
         ]
 
     @property

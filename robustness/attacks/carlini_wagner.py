@@ -81,10 +81,10 @@ class CarliniWagner:
     def _descend(
         self, victim: Victim, voters: Voters, images: Array, labels: Labels, c: Margins, smallest: Smallest
     ) -> Iterator[tuple[NDArray[np.intp], Array]]:
-        """Adam from the images themselves; after each step the rows of those that have fallen, and how they look."""
+        """Adam from the images themselves; before each step, and after the last, which rows fall, and their images."""
         rows = np.flatnonzero(smallest.open)
         path = TanhPath(images[rows], self.learning_rate)
-        for _ in range(self.steps):
+        for step in range(self.steps + 1):
             prediction = victim.predict(path.image)
             margins = voters.margins(prediction.logits)
             margin = vote_margin(margins, labels[rows], voters.groups)
@@ -92,6 +92,8 @@ class CarliniWagner:
             if self.confidence > 0:
                 fell &= margin >= self.confidence
             yield rows[fell], path.image[fell]
+            if step == self.steps:
+                break
             _, weights = smooth_vote_margin(margins, labels[rows], voters.groups, self.smoothness)
             weights *= np.where(margin < self.confidence, c[rows], 0)[None, :, None]
             path.step(victim.gradient(path.image, voters.cotangents(prediction.logits, weights)))

@@ -15,6 +15,9 @@ from robustness.victim import Array, Victim
 
 DEFAULT_STEPS = 40
 FEWEST_TO_HALVE = 20
+EARLY = (2, 4, 7)
+"""After so many twentieths of the steps an evaluation halves an image's trajectories: of ten two go on to the end, and
+a third of the gradients are asked for."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +42,14 @@ def usual_step(eps: float, steps: int) -> float:
     return min(eps, 2.5 * eps / steps)
 
 
-def halvings(steps: int) -> tuple[int, ...]:
-    """The steps, after about a tenth, a fifth and a third of them, at which half of an image's trajectories stop; none
-    for a short attack. Of ten trajectories two go on to the end, and a third of the gradients are asked for.
+def halvings(steps: int, twentieths: tuple[int, ...] = EARLY) -> tuple[int, ...]:
+    """The steps, after so many twentieths of them, at which half of an image's trajectories stop; none for a short
+    attack.
 
-    >>> halvings(40), halvings(10)
-    ((4, 8, 14), ())
+    >>> halvings(40), halvings(40, (4, 8)), halvings(10)
+    ((4, 8, 14), (8, 16), ())
     """
-    return (steps // 10, steps // 5, 7 * steps // 20) if steps >= FEWEST_TO_HALVE else ()
+    return tuple(share * steps // 20 for share in twentieths) if steps >= FEWEST_TO_HALVE else ()
 
 
 KINDS: dict[str, Kind] = {
@@ -70,8 +73,8 @@ class GradientAttack:
     schedule: Schedule
     restarts: int = 1
     most_classes: int = 9
-    halve_at: tuple[int, ...] = ()
     """A targeted or joint loss is climbed towards so many of the likeliest other classes, and away from the label."""
+    halve_at: tuple[int, ...] = ()
 
     threat_model: ClassVar[ThreatModel] = "white-box"
 

@@ -120,6 +120,11 @@ def _reference(step: Step) -> Attack:
     return AutoAttack(name, step.settings.norm, step.settings.eps)
 
 
+def needs_gradients(step: Step) -> bool:
+    """Whether what a step attacks must have gradient graphs."""
+    return step.attack != CLEAN and build(step).threat_model == "white-box"
+
+
 def described(step: Step) -> dict[str, Any]:
     """Everything that a step is, as JSON can hold it: two runs with the same are the same."""
     parameters = {} if step.attack == CLEAN else parameters_of(step)

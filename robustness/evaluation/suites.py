@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from robustness.attacks.registry import Settings
-from robustness.evaluation.steps import CLEAN, NEAREST, PAPER, REFERENCE, REFERENCE_COST, Step
+from robustness.evaluation.steps import CLEAN, NEAREST, PAPER, REFERENCE, REFERENCE_COST, Step, needs_gradients
 from robustness.norms import NORMS, NormName, eps_text
-from robustness.parameters import default_eps
-from robustness.reporting.report import VOTE
+from robustness.parameters import default_eps, have
+from robustness.reporting.report import SUITE, VOTE
 from runtime.errors import InvalidValue
 from runtime.manifest import Manifest
 
-VERSION = 4
+VERSION = 5
 """Of all suites: it rises when the attacks of one are others, or other parameters. A report without one has 1."""
 
 NEAREST_STEPS = 10
@@ -65,6 +65,7 @@ def adaptive(target: Target) -> Iterator[Step]:
     yield Step("apgd-mean_log_probability", target.settings(50, restarts=2), note=sure)
     yield Step("apgd-joint_margin", target.halved(40), note="the cheapest majority, towards each other class")
     yield Step("apgd-joint_log_probability", target.halved(40), note="the cheapest majority, by log probabilities")
+    yield Step("apgd-joint_nearness", target.halved(20), note="the cheapest majority, near members count more (MORA)")
     for member in target.members:
         yield from alone(member, target)
     for loss, note in (
@@ -139,7 +140,8 @@ def make_suite(name: str, target: Target) -> list[Step]:
     """The steps of a suite: the clean images, its attacks, the curve, what the checks need, the search for nearer ones.
 
     Without a gradient graph a member can be attacked by queries only: the steps that need one are left out.
-    Raises InvalidValue, with the suites that there are, if there is none of this name.
+    Raises InvalidValue, with the suites that there are, if there is none of this name, and where no attack on the vote
+    is left that is the suite's own.
     """
     if name not in SUITES:
         raise InvalidValue(f"suite: expected one of {', '.join(SUITES)}, got {name!r}")
@@ -147,7 +149,13 @@ def make_suite(name: str, target: Target) -> list[Step]:
     steps = [first, *SUITES[name](target), *curve(target, eps_grid(target, name)), *checks(target), nearest(target)]
     graphs = {member.name: member.gradient_file is not None for member in target.manifest.members}
     graphs[VOTE] = all(graphs.values())
-    return [step for step in steps if graphs[step.on] or step.attack in (CLEAN, "square", "hopskipjump")]
+    left = [step for step in steps if graphs[step.on] or not needs_gradients(step)]
+    if not any(step.on == VOTE and step.purpose in SUITE and step.attack != CLEAN for step in left):
+        blind = have([member for member in target.members if not graphs[member]])
+        raise InvalidValue(
+            f"suite: {name} needs gradient graphs, and {blind} none; expected adaptive, which asks queries too"
+        )
+    return left
 
 
 def curve(target: Target, grid: Sequence[float]) -> Iterator[Step]:

@@ -48,6 +48,15 @@ def test_within_eps_it_stops_there() -> None:
     victim.close()
 
 
+def test_what_the_last_step_makes_is_judged_too() -> None:
+    """One step of 0.1 for every pixel, three times as far as the border."""
+    victim = alike()
+    found = CarliniWagner(search_steps=1, steps=1, learning_rate=0.2).run(victim, GREY, CAT, SEED)
+    assert {source: each.step for source, each in found.items()} == {0: 1}
+    assert victim.spent.gradient_calls == 3
+    victim.close()
+
+
 def test_an_attacker_who_does_not_know_the_ensemble_turns_one_member_and_is_outvoted() -> None:
     """low-a alone goes to dog with a quarter 1/30 brighter; neither of the others follows."""
     victim = planted_victim()

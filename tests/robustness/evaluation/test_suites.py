@@ -32,7 +32,8 @@ def test_every_step_is_an_attack_of_its_own_and_says_what_it_is(name: str) -> No
 def test_adaptive_has_every_kind_of_loss_each_member_alone_and_both_kinds_of_queries() -> None:
     steps = [step for step in suite("adaptive") if step.purpose == "worst case"]
     on_vote = {step.attack for step in steps if step.on == VOTE}
-    losses = {"mean_probability", "mean_log_probability", "mean_margin", "mean_nearness", "joint_margin"}
+    losses = {f"mean_{term}" for term in ("probability", "log_probability", "margin", "nearness", "dlr")}
+    losses |= {f"joint_{term}" for term in ("margin", "log_probability", "nearness")}
     assert {f"apgd-{loss}" for loss in losses} <= on_vote
     assert {f"apgd-alone:{name}" for name in NAMES} <= on_vote
     assert {"square", "hopskipjump"} <= on_vote
@@ -84,6 +85,25 @@ def test_without_gradient_graphs_queries_are_left() -> None:
     one = with_graphs().members
     partly = LINEAR_MANIFEST.model_copy(update={"members": (*without_graphs().members[:1], *one[1:])})
     assert {step.on for step in suite("adaptive", partly)} == {VOTE, "low-b", "fp32"}
+    with pytest.raises(InvalidValue, match="and low-a has none; expected adaptive"):
+        suite("empir-2020", partly)
+
+
+def test_of_autoattack_that_by_queries_is_left_without_gradient_graphs() -> None:
+    asked = [step for step in suite("autoattack", without_graphs()) if step.attack == "autoattack-square"]
+    assert [step.on for step in asked] == [VOTE, *NAMES]
+    assert {step.attack for step in suite("autoattack", without_graphs())} == {
+        *(CLEAN, "square", "hopskipjump", "autoattack-square"),
+    }
+
+
+def test_a_suite_of_which_nothing_is_left_is_refused_with_the_one_that_works() -> None:
+    with pytest.raises(
+        InvalidValue,
+        match=r"^suite: empir-2020 needs gradient graphs, and low-a, low-b, fp32 have none; expected adaptive, which "
+        "asks queries too$",
+    ):
+        suite("empir-2020", without_graphs())
 
 
 def test_a_suite_that_does_not_exist_gets_the_list_of_those_that_do() -> None:
