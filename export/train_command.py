@@ -149,15 +149,15 @@ def _train(recipe: Recipe, out: Path, data_dir: Path | None, console: Console, *
 
 
 def _recipes_in_brief() -> str:
-    """All names on one line, those with the same endings together: {mnist,cifar10}{,-empir,-pgd}."""
-    endings: dict[str, list[str]] = {}
-    for name in RECIPES:
-        data_set = name.partition("-")[0]
-        endings.setdefault(data_set, []).append(name.removeprefix(data_set))
+    """All names on one line, those of the same data sets together: {mnist,cifar10}{,-empir} or cifar10-resnet18."""
     data_sets: dict[str, list[str]] = {}
-    for data_set, each in endings.items():
-        data_sets.setdefault(_either(each), []).append(data_set)
-    return " or ".join(_either(each) + ending for ending, each in data_sets.items())
+    for name in RECIPES:
+        data_set, separator, ending = name.partition("-")
+        data_sets.setdefault(separator + ending, []).append(data_set)
+    endings: dict[str, list[str]] = {}
+    for ending, each in data_sets.items():
+        endings.setdefault(_either(sorted(each)), []).append(ending)
+    return " or ".join(each + _either(ending) for each, ending in endings.items())
 
 
 def _either(words: list[str]) -> str:

@@ -1,5 +1,6 @@
 """The recipes, on one screen: the paper's ensembles, those trained against attacks, controls, compared defences."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from torch import nn
@@ -10,7 +11,7 @@ from export.data.mnist import load_mnist
 from export.training.defences import KNOWN_ON_CIFAR10, KNOWN_ON_MNIST, defended
 from export.training.objectives import Adversarial, NoiseFgsm
 from export.training.recipe import MemberRecipe, Recipe, Training
-from models.networks import alex_net, cifar_conv, mnist_conv, resnet20, small_cnn
+from models.networks import alex_net, cifar_conv, mnist_conv, resnet18, resnet20, small_cnn, wrn_16_4
 from models.precision import Precision
 from runtime.manifest import Input, Vote
 
@@ -129,7 +130,8 @@ MNIST = Recipe(
         robust_eps=0.3,
     ),
     cost="some seven hours on 2 cores that did other work too",
-    expected="measured: 99.3% clean, 93.7% in the worst case of the suite adaptive at 0.3",
+    expected="measured with 3 epochs of fine-tuning, where now 10: 99.3% clean, 93.7% in the worst case of the suite "
+    "adaptive at 0.3",
 )
 
 CIFAR10 = Recipe(
@@ -173,6 +175,18 @@ CIFAR10 = Recipe(
 )
 
 
+def _larger(network: Callable[..., nn.Sequential], name: str, size: str) -> Recipe:
+    """cifar10 with another network, for whom a GPU is to be had."""
+    return replace(
+        CIFAR10,
+        name=f"{CIFAR10.name}-{name}",
+        description=f"The same as {CIFAR10.name} with a larger network, {size}.",
+        network=network,
+        cost="not measured; by its size days on 2 cores: take a GPU",
+        expected="not measured",
+    )
+
+
 def _control(recipe: Recipe) -> Recipe:
     """The same with three full-precision members of different seeds: what seeds alone give."""
     return replace(
@@ -195,6 +209,8 @@ RECIPES = {
         CIFAR10_EMPIR,
         IMAGENET_EMPIR,
         IMAGENETTE_EMPIR,
+        _larger(resnet18, "resnet18", "ResNet-18 of 11.2 M parameters"),
+        _larger(wrn_16_4, "wrn-16-4", "WRN-16-4 of 2.75 M parameters"),
         _control(MNIST),
         _control(CIFAR10),
         *defended(MNIST_EMPIR, eps=0.3, temperature=100, minutes=10, known=KNOWN_ON_MNIST),

@@ -18,6 +18,8 @@ NEAREST_STEPS = 10
 CURVE_IMAGES = 200
 CHECK_IMAGES = 100
 JUST_BEYOND, TINY = 1.1, 1e-8
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Of red, green and blue in ImageNet's photos, pixels in [0, 1]."""
 FEWER, MORE = 20, 100
 """Steps of the attack whose strength is compared with that of itself, and how many more must change little."""
 
@@ -211,8 +213,14 @@ def nearest(target: Target) -> Step:
 
 
 def unit(manifest: Manifest) -> float:
-    """The paper's unit in pixels of [0, 1]: with ImageNet it counts after dividing by the standard deviation."""
-    return 1.0 if manifest.input.std is None else sum(manifest.input.std) / len(manifest.input.std)
+    """The paper's unit in pixels of [0, 1]: with ImageNet, here photos of more than 32 pixels, it counts after dividing
+    by the standard deviation; that is the bundle's own, where its graphs divide by one."""
+    spec = manifest.input
+    black, white = spec.value_range
+    if spec.std is not None:
+        return sum(spec.std) / len(spec.std) / (white - black)
+    large = spec.channels == 3 and min(spec.height, spec.width) > 32
+    return sum(IMAGENET_STD) / len(IMAGENET_STD) if large else 1.0
 
 
 def suite_eps(suite: str, norm: NormName, manifest: Manifest) -> float:

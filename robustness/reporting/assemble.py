@@ -185,8 +185,8 @@ def _summary(findings: Findings, checks: list[Check]) -> list[str]:
     ]
     if findings.steps("paper"):
         lines.append("CW and BIM of the paper are transfer attacks: they took the full-precision member's gradient.")
-        if plan.manifest.input.std is not None:
-            lines.append(f"The paper counts eps after normalisation: 1 there is {unit(plan.manifest):.4f} here.")
+        if (size := unit(plan.manifest)) != 1:
+            lines.append(f"The paper counts eps after normalisation: 1 there is {size:.4f} here.")
     if skipped := plan.manifest.provenance.skipped_images:
         lines.append(f"Unreadable images left out of the data set that the bundle was made of: {skipped:,}.")
     if unreadable := plan.drawn.unreadable:

@@ -118,10 +118,13 @@ def test_a_suite_that_does_not_exist_gets_the_list_of_those_that_do() -> None:
 def test_the_usual_eps() -> None:
     photos = LINEAR_MANIFEST.input.model_copy(update={"channels": 3})
     scaled = photos.model_copy(update={"std": (0.2, 0.2, 0.3), "mean": (0.5, 0.5, 0.5)})
+    levels = scaled.model_copy(update={"value_range": (0.0, 255.0), "std": (51.0, 51.0, 76.5)})
+    large = photos.model_copy(update={"height": 224, "width": 224})
     of = {
         spec: [suite_eps(name, "linf", LINEAR_MANIFEST.model_copy(update={"input": spec})) for name in SUITES]
-        for spec in (LINEAR_MANIFEST.input, photos, scaled)
+        for spec in (LINEAR_MANIFEST.input, photos, scaled, levels, large)
     }
     assert of[LINEAR_MANIFEST.input] == [0.3] * 3
     assert of[photos] == [8 / 255, 0.1, 8 / 255]
-    assert of[scaled][1] == pytest.approx(0.1 * 0.7 / 3)
+    assert [of[scaled][1], of[levels][1]] == pytest.approx([0.1 * 0.7 / 3] * 2)
+    assert of[large][1] == pytest.approx(0.1 * 0.226)  # of ImageNet's standard deviation
