@@ -17,6 +17,12 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * tail / (1 << n))
 
 
+NOT_LIKE_WITH_LIKE = (
+    "The best was chosen on these very images, and more attacks are made for the vote than for each member alone: both "
+    "are to the vote's disadvantage."
+)
+
+
 def compared(what: Compared, first: str, second: str, only_first: int, only_second: int, n: int) -> Comparison:
     """Of `n` images, `only_first` withstood only on the first and `only_second` only on the second."""
     points = 100 * (only_first - only_second) / n
@@ -33,7 +39,8 @@ def compared(what: Compared, first: str, second: str, only_first: int, only_seco
         only_first=only_first,
         only_second=only_second,
         p=float(f"{p:.4g}"),
-        sentence=f"{first} withstands {said} {than}: {counts} (McNemar's exact test: p {_p(p)}).",
+        sentence=f"{first} withstands {said} {than}: {counts} (McNemar's exact test: p {_p(p)})."
+        + (f" {NOT_LIKE_WITH_LIKE}" if what == BEST_MEMBER else ""),
     )
 
 

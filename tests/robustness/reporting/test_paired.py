@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robustness.reporting.paired import compared, mcnemar
+from robustness.reporting.paired import NOT_LIKE_WITH_LIKE, compared, mcnemar
 from robustness.reporting.report import AGAINST_FULL, BEST_MEMBER
 
 
@@ -25,7 +25,7 @@ def test_a_comparison_says_both_sides_and_whether_it_is_chance() -> None:
     best = compared(BEST_MEMBER, "vote", "fp32", 4, 9, 1000)
     assert best.sentence == (
         "vote withstands 0.5 points less than its best member fp32: 4 of 1000 images stand for vote alone, "
-        "9 for fp32 alone (McNemar's exact test: p = 0.27)."
+        f"9 for fp32 alone (McNemar's exact test: p = 0.27). {NOT_LIKE_WITH_LIKE}"
     )
     assert (best.points, best.p) == (-0.5, 0.2668)
     low = compared(AGAINST_FULL, "w4a4", "fp32", 2, 28, 1000)
