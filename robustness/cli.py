@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from robustness.norms import NormName, eps_text
-from robustness.parameters import ATTACKS, AttackParameters
+from robustness.parameters import ATTACKS, QUERY_ATTACKS, AttackParameters
 from robustness.probe import probe
 from robustness.probe_report import Attack, ProbeReport, View
 from robustness.victim import Victim
@@ -38,8 +38,9 @@ def main() -> None:
 @click.option(
     "--attack",
     type=click.Choice(ATTACKS),
-    help="With gradients: one step (fgsm), several (bim, mim, pgd), or of a size that adapts (apgd, the strongest); by "
-    "queries: square asks for logits, hopskipjump for the verdict alone. [pgd; square if a gradient graph is missing]",
+    help="With gradients: one step (fgsm), several (bim, mim, pgd), or of a size that adapts (apgd, the strongest), or "
+    "to the smallest change (deepfool; cw-l2 with --norm l2); by queries: square asks for logits, hopskipjump for the "
+    "verdict alone. [pgd; square if a gradient graph is missing]",
 )
 @click.option(
     "--norm",
@@ -52,7 +53,7 @@ def main() -> None:
     "--eps",
     help="Radius of the ball around the image: a number, or a fraction like 8/255. [0.3 for digits, 8/255 for photos]",
 )
-@click.option("--steps", type=int, help="Steps of each trajectory, or queries. [40, 5000]")
+@click.option("--steps", type=int, help="Of each trajectory, or queries. [40; cw-l2: 100; deepfool: 50; queries: 5000]")
 @click.option("--step-size", help="Length of a step. [2.5 eps / steps; apgd: 2 eps at first]")
 @click.option("--restarts", type=int, default=1, show_default=True, help="Random starts of every goal.")
 @click.option("--label", type=int, help="The true class index. [the clean verdict]")
@@ -117,7 +118,7 @@ def show(report: ProbeReport, channels: int, console: Console) -> Group:
 
 def _effort(attack: Attack) -> str:
     if attack.step_size is None:
-        return f"up to {attack.steps:,} queries"
+        return f"up to {attack.steps:,} {'queries' if attack.name in QUERY_ATTACKS else 'steps'}"
     starts = f"{attack.restarts} start{'s' * (attack.restarts > 1)}"
     return f"{attack.steps} step{'s' * (attack.steps > 1)} of {attack.step_size:.4g}, {starts}"
 

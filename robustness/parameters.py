@@ -5,19 +5,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar, get_args
 
+from robustness.attacks.carlini_wagner import CarliniWagner
 from robustness.attacks.climb import Schedule
+from robustness.attacks.deepfool import DeepFool
 from robustness.attacks.gradient import DEFAULT_STEPS, KINDS
+from robustness.attacks.registry import require_norm
 from robustness.norms import NORMS, NormName
 from runtime.errors import InvalidValue
 from runtime.manifest import Manifest
 
 GradientAttackName = Literal["fgsm", "bim", "mim", "pgd", "apgd"]
+SmallestAttackName = Literal["cw-l2", "deepfool"]
 QueryAttackName = Literal["square", "hopskipjump"]
-AttackName = GradientAttackName | QueryAttackName
+AttackName = GradientAttackName | SmallestAttackName | QueryAttackName
 GRADIENT_ATTACKS: tuple[AttackName, ...] = get_args(GradientAttackName)
+SMALLEST_ATTACKS: tuple[AttackName, ...] = get_args(SmallestAttackName)
+"""Those that follow gradients to the smallest change that turns the vote, until it lies within eps."""
 QUERY_ATTACKS: tuple[AttackName, ...] = get_args(QueryAttackName)
 """Those that need no gradient graphs: square sees the members' logits, hopskipjump the verdict alone."""
-ATTACKS = GRADIENT_ATTACKS + QUERY_ATTACKS
+ATTACKS = GRADIENT_ATTACKS + SMALLEST_ATTACKS + QUERY_ATTACKS
 DEFAULT_ATTACK: AttackName = "pgd"
 DEFAULT_QUERY_ATTACK: AttackName = "square"
 """Where members have no gradient graphs."""
@@ -55,7 +61,7 @@ class Plan:
     norm: NormName
     eps: float
     steps: int
-    """Of each trajectory; of an attack that only asks, queries."""
+    """Of each trajectory, of each search of cw-l2; of an attack that only asks, queries."""
     step_size: float | None
     restarts: int
     label: int | None
@@ -68,8 +74,13 @@ class Plan:
         return self.attack in QUERY_ATTACKS
 
     @property
+    def climbs(self) -> bool:
+        """Whether it climbs losses, by a schedule."""
+        return self.attack in GRADIENT_ATTACKS
+
+    @property
     def schedule(self) -> Schedule:
-        """Of an attack with gradients. Raises KeyError for one that only asks."""
+        """Of an attack that climbs. Raises KeyError for another."""
         return KINDS[self.attack].schedule(self.norm, self.eps, self.steps, self.step_size)
 
 
@@ -77,20 +88,17 @@ def plan(parameters: AttackParameters, manifest: Manifest) -> Plan:
     """Check `parameters` for this bundle and fill in what was left open.
 
     Defaults: pgd, or square for members without gradient graphs; eps 0.3 (linf) or 2 (l2) for grey images, 8/255 or 0.5
-    for colour; 40 steps of 2.5 eps / steps, for APGD of 2 eps to begin with; FGSM: one step of eps; attacks that only
-    ask: 5,000 queries. Raises InvalidValue, naming the parameter.
+    for colour; 40 steps of 2.5 eps / steps, for APGD of 2 eps to begin with; FGSM: one step of eps; CW-L2: 100 steps in
+    each of six searches; DeepFool: 50; attacks that only ask: 5,000 queries. Raises InvalidValue, naming the parameter.
     """
     asked = default_attack(manifest) if parameters.attack is None else parameters.attack
     attack, norm = _one_of("attack", asked, ATTACKS), _one_of("norm", parameters.norm, tuple(NORMS))
+    require_norm(attack, norm)
     spec = manifest.input
     largest = NORMS[norm].largest((spec.channels, spec.height, spec.width))
     eps = number("eps", parameters.eps if parameters.eps is not None else default_eps(norm, spec.channels), largest)
-    if attack in QUERY_ATTACKS:
-        _refuse_what_needs_gradients(attack, parameters)
-        steps = _integer("steps", parameters.steps, DEFAULT_QUERIES, 1, MOST_QUERIES)
-    else:
-        _refuse_what_does_not_fit(attack, parameters)
-        steps = 1 if KINDS[attack].one_step else _integer("steps", parameters.steps, DEFAULT_STEPS, 1, MOST_STEPS)
+    (_refuse_what_does_not_fit if attack in KINDS else _refuse_what_climbs)(attack, parameters)
+    steps = _integer("steps", parameters.steps, *steps_of(attack))
     step_size = None if parameters.step_size is None else number("step_size", parameters.step_size, largest)
     classes = len(manifest.labels)
     label = None if parameters.label is None else _integer("label", parameters.label, 0, 0, classes - 1)
@@ -109,6 +117,15 @@ def plan(parameters: AttackParameters, manifest: Manifest) -> Plan:
     )
 
 
+def steps_of(attack: AttackName) -> tuple[int, int, int]:
+    """How many it has where nothing is said, and the fewest and most that may be asked for."""
+    if attack in QUERY_ATTACKS:
+        return DEFAULT_QUERIES, 1, MOST_QUERIES
+    if attack in SMALLEST_ATTACKS:
+        return (CarliniWagner if attack == "cw-l2" else DeepFool).steps, 1, MOST_STEPS
+    return (1, 1, 1) if KINDS[attack].one_step else (DEFAULT_STEPS, 1, MOST_STEPS)
+
+
 def _refuse_what_does_not_fit(attack: AttackName, parameters: AttackParameters) -> None:
     kind = KINDS[attack]
     if kind.one_step and (parameters.steps not in (None, 1) or parameters.restarts != 1):
@@ -117,11 +134,12 @@ def _refuse_what_does_not_fit(attack: AttackName, parameters: AttackParameters) 
         raise InvalidValue(f"restarts: {attack} has no random start; expected 1, or pgd as the attack")
 
 
-def _refuse_what_needs_gradients(attack: AttackName, parameters: AttackParameters) -> None:
+def _refuse_what_climbs(attack: AttackName, parameters: AttackParameters) -> None:
+    why = "only asks" if attack in QUERY_ATTACKS else "looks for the smallest change from the image to any other class"
     given = (("step_size", parameters.step_size, None), ("restarts", parameters.restarts, 1))
     for name, value, usual in (*given, ("target", parameters.target, None)):
         if value != usual:
-            raise InvalidValue(f"{name}: {attack} only asks and has none; leave it out, or choose pgd as the attack")
+            raise InvalidValue(f"{name}: {attack} {why} and has none; leave it out, or choose pgd as the attack")
 
 
 def blind_warning(blind: Sequence[str]) -> str:

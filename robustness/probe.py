@@ -31,9 +31,9 @@ QUERIES_FOUND_NOTHING = "attacked by queries alone: an attacker with gradients o
 def probe(victim: Victim, manifest: Manifest, image: Array, parameters: AttackParameters) -> ProbeReport:
     """Attack `image`, float32 [1, C, H, W] in [0, 1].
 
-    With gradients, first the mean probability of all members is climbed, then, if the vote holds, the joint margin to
-    every other class. Raises InvalidValue for a parameter that is out of range, or an attack with gradients on members
-    that have none; NoQuorum without a label if the image has no verdict either.
+    Of the losses first the mean probability of all members is climbed, then, if the vote holds, the joint margin to
+    every other class; some attacks have no choice of losses. Raises InvalidValue for a parameter that is out of range,
+    or an attack with gradients on members that have none; NoQuorum without a label if the image has no verdict either.
     """
     chosen = plan(parameters, manifest)
     start = time.perf_counter()
@@ -73,18 +73,18 @@ class _Run:
     def attack(self) -> ProbeReport:
         """Until the vote falls, everything was tried or the time is over."""
         generator = np.random.default_rng(self.chosen.seed)
-        return self._ask(generator) if self.chosen.only_asks else self._climb(generator)
+        return self._climb(generator) if self.chosen.climbs else self._search(generator)
 
-    def _ask(self, generator: np.random.Generator) -> ProbeReport:
-        """An attack by queries."""
-        attack, labels = self._by_queries(), np.array([self.label])
+    def _search(self, generator: np.random.Generator) -> ProbeReport:
+        """An attack without a choice of losses."""
+        attack, labels = self._registered(), np.array([self.label])
         found = attack.run(self.victim, self.image, labels, generator, out_of_time=self._out_of_time)
         if not found:
             self._warn_of_the_time()
-            self.warnings.append(QUERIES_FOUND_NOTHING)
+            self.warnings += [QUERIES_FOUND_NOTHING] * self.chosen.only_asks
         return self.report("broken", found[0].image[None]) if found else self.report("not_broken_within_budget", None)
 
-    def _by_queries(self) -> RegisteredAttack:
+    def _registered(self) -> RegisteredAttack:
         chosen = self.chosen
         return make_attack(chosen.attack, Settings(norm=chosen.norm, eps=chosen.eps, steps=chosen.steps))
 
@@ -145,7 +145,7 @@ class _Run:
         )
 
     def _threat_model(self) -> str:
-        return THREAT_MODELS[self._by_queries().threat_model if self.chosen.only_asks else "white-box"]
+        return THREAT_MODELS["white-box" if self.chosen.climbs else self._registered().threat_model]
 
     def _stages(self) -> list[tuple[str, Loss, Goals]]:
         labels = np.array([self.label])
@@ -166,7 +166,7 @@ class _Run:
 
         What that costs in strength is measured by `python -m benchmarks halving`.
         """
-        return [] if self.chosen.only_asks else halving_steps(self.chosen.schedule.steps)
+        return halving_steps(self.chosen.steps) if self.chosen.climbs else []
 
     def _out_of_time(self) -> bool:
         return 1000 * (time.perf_counter() - self.start) > self.chosen.budget_ms
@@ -219,9 +219,9 @@ class _Run:
             norm=chosen.norm,
             eps=chosen.eps,
             steps=chosen.steps,
-            step_size=None if chosen.only_asks else chosen.schedule.step_size,
+            step_size=chosen.schedule.step_size if chosen.climbs else None,
             restarts=chosen.restarts,
-            random_start=chosen.only_asks or chosen.schedule.random_start,
+            random_start=chosen.schedule.random_start if chosen.climbs else chosen.only_asks,
             label=self.label,
             target=chosen.target,
             seed=chosen.seed,

@@ -22,15 +22,20 @@ class Attack(BaseModel):
     name: str = Field(description="As it was asked for, such as `pgd`.")
     norm: str = Field(description="What eps limits: `linf`, the largest change of a value, or `l2`, the length of all.")
     eps: float = Field(description="Radius of the ball around the image; values of pixels are in [0, 1].")
-    steps: int = Field(description="Of each trajectory; of an attack that only asks, the most queries it may make.")
-    step_size: float | None = Field(description="Length of a step; null for an attack that only asks.")
+    steps: int = Field(
+        description="Of each trajectory, of each of the six searches of cw-l2; of an attack that only asks, the most "
+        "queries it may make."
+    )
+    step_size: float | None = Field(
+        description="Length of a step; null for an attack that only asks, or looks for the smallest change."
+    )
     restarts: int = Field(description="Trajectories towards every goal.")
     random_start: bool = Field(description="Whether a trajectory starts at random in the ball, not at the image.")
     label: int = Field(description="The class index that the verdict is to leave.")
     target: int | None = Field(description="The class index that it is to reach; null: any other.")
     seed: int = Field(description="Of random starts and directions.")
     budget_ms: int = Field(description="Time after which the attack stops, in milliseconds.")
-    losses: list[str] = Field(description="What was climbed, one after the other; none for an attack that only asks.")
+    losses: list[str] = Field(description="What was climbed, one after the other; none for an attack without a choice.")
     halved_at: list[int] = Field(
         description="Steps after which only the nearer half of each image's trajectories went on."
     )

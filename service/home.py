@@ -17,17 +17,14 @@ from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from robustness.attacks.gradient import DEFAULT_STEPS, KINDS
 from robustness.norms import NORMS, NormName, eps_text
 from robustness.parameters import (
     ATTACKS,
-    DEFAULT_QUERIES,
-    MOST_QUERIES,
-    MOST_STEPS,
     QUERY_ATTACKS,
     AttackName,
     default_attack,
     default_eps,
+    steps_of,
 )
 from runtime.manifest import Manifest
 from service.catalog import Served
@@ -161,10 +158,8 @@ def _attacks(manifest: Manifest) -> tuple[AttackName, ...]:
 
 def _steps(name: AttackName) -> dict[str, Any]:
     """What the field for steps is called, and takes."""
-    if name in QUERY_ATTACKS:
-        return {"called": "Queries", "default": DEFAULT_QUERIES, "largest": MOST_QUERIES}
-    default, largest = (1, 1) if KINDS[name].one_step else (DEFAULT_STEPS, MOST_STEPS)
-    return {"called": "Steps", "default": default, "largest": largest}
+    default, _, largest = steps_of(name)
+    return {"called": "Queries" if name in QUERY_ATTACKS else "Steps", "default": default, "largest": largest}
 
 
 def _eps(norm: NormName, manifest: Manifest) -> dict[str, float]:

@@ -38,8 +38,9 @@ async def robustness_probe(
     attack: Annotated[
         str | SkipJsonSchema[None],
         Query(
-            description="`square` and `hopskipjump` ask only, the others climb gradients; `pgd` if left out, or "
-            "`square` if a member has no gradient graph.",
+            description="`square` and `hopskipjump` ask only, the others follow gradients, `deepfool` and, with the "
+            "norm `l2`, `cw-l2` to the smallest change; `pgd` if left out, or `square` if a member has no gradient "
+            "graph.",
             json_schema_extra={"enum": list(ATTACKS)},
         ),
     ] = None,
@@ -54,7 +55,13 @@ async def robustness_probe(
         str | None,
         Query(description="Radius of the ball around the image: a number or a fraction.", examples=["8/255"]),
     ] = None,
-    steps: Annotated[int | None, Query(description="1 to 1000, or 10000 queries; 40, or 5000, if left out.")] = None,
+    steps: Annotated[
+        int | None,
+        Query(
+            description="1 to 1000, or 10000 queries; if left out 40, of `cw-l2` 100, of `deepfool` 50, or 5000 "
+            "queries."
+        ),
+    ] = None,
     step_size: Annotated[str | None, Query(description="2.5 eps / steps if left out; of apgd 2 eps at first.")] = None,
     restarts: Annotated[int, Query(description="Random starts of every goal, 1 to 20.")] = 1,
     label: Annotated[int | None, Query(description="The true class index; the clean verdict if left out.")] = None,

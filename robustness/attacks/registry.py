@@ -34,9 +34,14 @@ class Settings:
 Factory = Callable[[Settings], Attack]
 
 
+def require_norm(name: str, norm: NormName) -> None:
+    """Raises InvalidValue if the attack of this name has another norm only."""
+    if name == "cw-l2" and norm != "l2":
+        raise InvalidValue(f"norm: expected l2 for cw-l2, got {norm!r}")
+
+
 def _carlini_wagner(settings: Settings) -> Attack:
-    if settings.norm != "l2":
-        raise InvalidValue(f"norm: expected l2 for cw-l2, got {settings.norm!r}")
+    require_norm("cw-l2", settings.norm)
     default = CarliniWagner(eps=settings.eps)
     return replace(
         default,

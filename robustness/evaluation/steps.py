@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from robustness.attacks.attack import Attack
 from robustness.attacks.carlini_wagner import CarliniWagner
+from robustness.attacks.deepfool import DeepFool
 from robustness.attacks.empir_2020 import Empir2020
 from robustness.attacks.hopskipjump import HopSkipJump
 from robustness.attacks.registry import Settings, make_attack
@@ -25,6 +26,9 @@ NEAREST = "nearest"
 QUERIES = 1000
 REFERENCE_COST = {"apgd-ce": 100, "apgd-t": 900, "fab-t": 1800, "square": 1700}
 """The attacks of AutoAttack's standard version, about, in gradients."""
+
+TIMES = {"cw-l2": CarliniWagner.search_steps, "deepfool": DeepFool.candidates}
+"""Gradients that a step takes of attacks that follow no loss."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Step:
         goals = 1.0
         if any(form in self.attack for form in ("joint", "targeted")):
             goals = 3.3 if self.settings.halve else 10
+        goals = TIMES.get(self.attack, goals)
         if self.attack in (CLEAN, "square", "hopskipjump"):
             steps, goals = steps // 3, 1
         if self.attack.startswith(REFERENCE):

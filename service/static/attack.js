@@ -1,4 +1,4 @@
-// The attack: its settings, its run, the search for the smallest eps.
+// The attack: settings, run, and the search for the smallest eps.
 
 import { $, announce, h } from "./dom.js";
 import { Chart, reading } from "./chart.js";
@@ -79,7 +79,7 @@ export class Attack {
   }
 
   #scale() {
-    this.cancel("Cancelled."); // what is found under the other norm has no place on this scale
+    this.cancel("Cancelled."); // what was found has no place on another norm's scale
     const { default: usual, largest } = this.#facts.eps[$("norm").value];
     const step = this.#unit ? 0.25 / 255 : 10 ** Math.floor(Math.log10(usual / 20));
     Object.assign($("eps"), { min: 0, max: Math.min(largest, 2 * usual), step });
@@ -108,10 +108,10 @@ export class Attack {
 
   #kind() {
     this.cancel("Cancelled."); // a search keeps to one attack
-    const { steps } = $("kind").selectedOptions[0];
-    if ($("steps").max === String(steps.largest)) return;
-    $("effort").textContent = steps.called;
-    Object.assign($("steps"), { value: steps.default, max: steps.largest, disabled: steps.largest === 1 });
+    const { called, default: value, largest: max } = $("kind").selectedOptions[0].steps, field = $("steps");
+    if (field.defaultValue === String(value)) return;
+    $("effort").textContent = called;
+    Object.assign(field, { defaultValue: value, value, max, disabled: max === 1 });
   }
 
   #draw() {

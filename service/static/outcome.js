@@ -91,14 +91,16 @@ function margin(member, index, most) {
 }
 
 function details(found) {
-  const { attack } = found, starts = `${attack.restarts} start${attack.restarts > 1 ? "s" : ""}${attack.random_start ? ", random" : ""}`;
-  const effort = attack.step_size === null ? `up to ${count(attack.steps)} queries` : `${attack.steps} steps of ${plain(attack.step_size)}, ${starts}`;
+  const { name, steps, step_size: size, restarts, random_start: random, seed, losses, budget_ms } = found.attack;
+  const effort = size === null
+    ? `up to ${count(steps)} ${random ? "queries" : "steps"}`
+    : `${steps} steps of ${plain(size)}, ${restarts} start${restarts > 1 ? "s" : ""}${random ? ", random" : ""}`;
   const rows = [
     ["threat model", found.threat_model],
-    ["attack", `${attack.name}, ${effort}, seed ${attack.seed}`],
-    ["losses", attack.losses.join(", ") || "none"],
+    ["attack", `${name}, ${effort}, seed ${seed}`],
+    ["losses", losses.join(", ") || "none"],
     ["asked for", `${count(found.queries)} verdicts, ${count(found.gradient_calls)} gradients`],
-    ["budget", milliseconds(attack.budget_ms)],
+    ["budget", milliseconds(budget_ms)],
   ];
   return h("details", {}, h("summary", {}, "All parameters"), readouts(h("dl"), rows));
 }

@@ -91,6 +91,17 @@ def test_an_attack_without_success_says_so_and_exits_with_0(
     assert rows["vote"][1:] == [LABELS[0]]
 
 
+@pytest.mark.parametrize(
+    ("attack", "effort"), [("cw-l2", "up to 9 steps;"), ("deepfool", "up to 9 steps;"), ("square", "up to 9 queries;")]
+)
+def test_an_attack_without_a_step_size_says_what_it_may_do(
+    toy: ToyBundle, picture: Path, attack: str, effort: str
+) -> None:
+    result = run(toy.folder, "--attack", attack, "--norm", "l2", "--steps", "9", picture)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert f"{attack}, l2 eps 2, {effort}" in result.stdout
+
+
 def test_the_pictures_are_saved(toy: ToyBundle, picture: Path, tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
     result = run(toy.folder, "--json", "--eps", "0.5", "--save", folder, picture)
@@ -115,6 +126,8 @@ def test_pictures_that_cannot_be_saved_are_one_line(toy: ToyBundle, picture: Pat
         (("--step-size", "0"), "step_size: expected a number above 0"),
         (("--label", "4"), "label: expected 0 to 3"),
         (("--attack", "fgsm", "--restarts", "2"), "fgsm takes one step"),
+        (("--attack", "cw-l2"), "norm: expected l2 for cw-l2, got 'linf'"),
+        (("--attack", "deepfool", "--target", "1"), "target: deepfool looks for the smallest change"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustness.parameters import ATTACKS, QUERY_ATTACKS, AttackParameters, plan, require_gradients
+from robustness.parameters import (
+    ATTACKS,
+    QUERY_ATTACKS,
+    SMALLEST_ATTACKS,
+    AttackParameters,
+    plan,
+    require_gradients,
+)
 from runtime.errors import InvalidValue
 from tests.toys import FP32, toy_entry, toy_manifest
 
@@ -30,7 +37,7 @@ def test_sizes_out_of_range(name: str, value: str | float) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("attack", "cw", "fgsm or bim or mim or pgd or apgd"),
+        ("attack", "cw", "fgsm or bim or mim or pgd or apgd or cw-l2 or deepfool or square or hopskipjump"),
         ("attack", "PGD", "fgsm or bim or mim or pgd or apgd"),
         ("norm", "l1", "linf or l2"),
         ("steps", 0, "1 to 1000"),
@@ -118,7 +125,7 @@ def test_fgsm_is_one_step_of_eps_from_the_image() -> None:
 @given(
     st.builds(
         AttackParameters,
-        attack=st.sampled_from(["pgd", "fgsm", "cw"]) | st.text(max_size=3),
+        attack=st.sampled_from(["pgd", "fgsm", "cw-l2", "cw"]) | st.text(max_size=3),
         norm=st.sampled_from(["linf", "l2"]) | st.text(max_size=3),
         eps=st.none() | st.floats() | st.text(max_size=8),
         steps=st.none() | st.integers(),
@@ -139,14 +146,14 @@ def test_every_plan_is_within_limits_or_refused_by_name(parameters: AttackParame
     if refused:
         assert refused in {*vars(parameters), "steps, restarts"}
         return
-    schedule = chosen.schedule
-    assert 0 < schedule.eps <= 8 and 0 < schedule.step_size <= 8 and 1 <= schedule.steps <= 1000
+    assert 0 < chosen.eps <= 8 and 1 <= chosen.steps <= 1000
+    assert not chosen.climbs or 0 < chosen.schedule.step_size <= 8
     assert 1 <= chosen.restarts <= 20 and 1 <= chosen.budget_ms <= 30_000 and chosen.seed >= 0
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_what_blind_members_refuse(attack: str) -> None:
-    chosen = plan(AttackParameters(attack), GREY).attack
+    chosen = plan(AttackParameters(attack, norm="l2"), GREY).attack
     require_gradients(chosen, [])
     if attack in QUERY_ATTACKS:
         require_gradients(chosen, ["a", "b"])
@@ -155,6 +162,33 @@ def test_what_blind_members_refuse(attack: str) -> None:
         InvalidValue, match=rf"^attack: {attack} needs .*, and a, b have none; .*: square or hopskipjump$"
     ):
         require_gradients(chosen, ["a", "b"])
+
+
+@pytest.mark.parametrize(("attack", "steps"), [("cw-l2", 100), ("deepfool", 50)])
+def test_attacks_that_look_for_the_smallest_change_have_steps_of_their_own_and_nothing_else(
+    attack: str, steps: int
+) -> None:
+    chosen = plan(AttackParameters(attack, norm="l2"), GREY)
+    assert (chosen.climbs, chosen.only_asks) == (False, False)
+    assert (chosen.steps, chosen.step_size, chosen.eps) == (steps, None, 2.0)
+    assert plan(AttackParameters(attack, norm="l2", steps=7, eps=1), GREY).steps == 7
+    with pytest.raises(InvalidValue, match=r"^steps: expected 1 to 1000, got 1001$"):
+        plan(AttackParameters(attack, norm="l2", steps=1001), GREY)
+    refused = (AttackParameters(attack, "l2", step_size=0.1), AttackParameters(attack, "l2", restarts=2))
+    for parameters in (*refused, AttackParameters(attack, "l2", target=1)):
+        with pytest.raises(
+            InvalidValue,
+            match=rf"^(step_size|restarts|target): {attack} looks for the smallest change from the image to any other "
+            "class and has none; leave it out, or choose pgd as the attack$",
+        ):
+            plan(parameters, GREY)
+
+
+def test_cw_is_for_l2_only_and_deepfool_for_both_norms() -> None:
+    assert set(SMALLEST_ATTACKS) == {"cw-l2", "deepfool"}
+    assert plan(AttackParameters("deepfool"), GREY).norm == "linf"
+    with pytest.raises(InvalidValue, match=r"^norm: expected l2 for cw-l2, got 'linf'$"):
+        plan(AttackParameters("cw-l2"), GREY)
 
 
 @pytest.mark.parametrize("attack", QUERY_ATTACKS)

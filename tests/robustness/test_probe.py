@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from robustness.parameters import ATTACKS, GRADIENT_ATTACKS, QUERY_ATTACKS, AttackParameters
+from robustness.parameters import ATTACKS, GRADIENT_ATTACKS, QUERY_ATTACKS, SMALLEST_ATTACKS, AttackParameters
 from robustness.probe import probe
 from robustness.probe_report import ProbeReport
 from robustness.victim import Victim
@@ -40,12 +40,19 @@ def decoded(toy: ToyBundle, png: str) -> Array:
     return decode_image(base64.b64decode(png), toy.manifest.input)
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
-@pytest.mark.parametrize(("norm", "eps"), [("linf", 0.3), ("l2", 2.5)])
-def test_broken(toy: ToyBundle, victim: Victim, attack: str, norm: str, eps: float) -> None:
+BALLS = {"linf": 0.3, "l2": 2.5}
+AT_THE_BORDER = ("cw-l2", "deepfool", "hopskipjump")
+"""They stop there, where rounding may lead back."""
+
+
+@pytest.mark.parametrize(
+    ("attack", "norm"), [(a, n) for a in ATTACKS for n in BALLS if (a, n) != ("cw-l2", "linf")], ids=str
+)
+def test_broken(toy: ToyBundle, victim: Victim, attack: str, norm: str) -> None:
+    eps = BALLS[norm]
     report = attacked(toy, victim, attack=attack, norm=norm, eps=eps)
     assert (report.outcome, report.confirmed_on_served) == ("broken", True)
-    assert report.warnings in ([[], [ROUNDED]] if attack == "hopskipjump" else [[]])  # which stops at the border
+    assert report.warnings in ([[], [ROUNDED]] if attack in AT_THE_BORDER else [[]])
     assert report.clean.label == LABELS[0] and report.clean.class_index == 0 and report.clean.agreement == 1
     assert report.adversarial is not None and report.adversarial.class_index != 0
     assert report.perturbation is not None and report.smallest_eps is not None
@@ -280,6 +287,20 @@ def test_queries_break_members_without_gradients_and_every_report_says_so(
     assert attacked(toy, one_blind, label=1, attack=attack).warnings == [ONE_BLIND]
 
 
+@pytest.mark.parametrize(("attack", "gradients"), [("cw-l2", 6 * 3), ("deepfool", 9 * 3)])
+def test_a_search_for_the_smallest_change_is_white_box_and_says_what_it_did(
+    toy: ToyBundle, victim: Victim, attack: str, gradients: int
+) -> None:
+    report = attacked(toy, victim, attack=attack, norm="l2", eps=1e-4, steps=1)
+    assert (report.outcome, report.warnings) == ("not_broken_within_budget", [])
+    assert report.threat_model.startswith("white-box, adaptive") and 0 < report.gradient_calls <= gradients + 3
+    chosen = report.attack
+    assert (chosen.name, chosen.steps, chosen.step_size, chosen.random_start) == (attack, 1, None, False)
+    assert (chosen.losses, chosen.halved_at) == ([], [])
+    late = attacked(toy, victim, attack=attack, norm="l2", eps=1e-4, steps=1000, budget_ms=1)
+    assert late.warnings == ["stopped by budget_ms=1 before every step was made"] and late.queries < 1000
+
+
 @pytest.mark.parametrize("attack", QUERY_ATTACKS)
 def test_queries_that_find_nothing_say_that_gradients_might(toy: ToyBundle, victim: Victim, attack: str) -> None:
     report = attacked(toy, victim, attack=attack, eps=1e-4, steps=60)
@@ -295,12 +316,12 @@ def test_queries_end_with_the_budget(toy: ToyBundle, victim: Victim, attack: str
     assert report.queries < 1000
 
 
-@pytest.mark.parametrize("attack", GRADIENT_ATTACKS)
+@pytest.mark.parametrize("attack", [*GRADIENT_ATTACKS, *SMALLEST_ATTACKS])
 def test_an_attack_with_gradients_is_refused_with_what_works(toy: ToyBundle, one_blind: Victim, attack: str) -> None:
     message = (
         f"^attack: {attack} needs a gradient graph of every member, and w2a4-b has none; expected one that only asks: "
         "square or hopskipjump$"
     )
     with pytest.raises(InvalidValue, match=message):
-        attacked(toy, one_blind, attack=attack)
+        attacked(toy, one_blind, attack=attack, norm="l2")
     assert one_blind.spent.gradient_calls == 0

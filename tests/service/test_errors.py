@@ -134,6 +134,7 @@ BAD = [
     Bad("probe, text", 415, "not_an_image", "PNG", {"content": b"hello", "headers": PNG}, path="/robustness-probe"),
     Bad("probe, bundle", 404, "unknown_bundle", "expected toy", {}, "bundle=no", "/robustness-probe"),
     probe("attack", "magic", "attack: expected fgsm or bim or mim or pgd or apgd"),
+    probe("attack", "cw-l2", "norm: expected l2 for cw-l2, got 'linf'"),
     probe("norm", "l7", "norm: expected linf or l2"),
     probe("eps", "NaN", "eps: expected a number above 0 and up to 1"),
     probe("eps", "-1", "eps: expected a number above 0"),

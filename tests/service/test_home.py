@@ -72,8 +72,15 @@ def test_the_page_learns_what_it_may_ask(server: Live) -> None:
     assert document["mode"] == server.state.settings.mode
     assert document["max_body_bytes"] == server.state.settings.max_body_bytes
     toy = document["bundles"]["toy"]
-    attacks = {attack["name"]: attack["steps"]["largest"] for attack in toy.pop("attacks")}
-    assert attacks == {"fgsm": 1, **dict.fromkeys(ATTACKS[1:5], 1000), "square": 10_000, "hopskipjump": 10_000}
+    attacks = {attack["name"]: tuple(attack["steps"].values()) for attack in toy.pop("attacks")}
+    assert list(attacks) == list(ATTACKS)
+    assert attacks == {
+        "fgsm": ("Steps", 1, 1),
+        **dict.fromkeys(("bim", "mim", "pgd", "apgd"), ("Steps", 40, 1000)),
+        "cw-l2": ("Steps", 100, 1000),
+        "deepfool": ("Steps", 50, 1000),
+        **dict.fromkeys(("square", "hopskipjump"), ("Queries", 5000, 10_000)),
+    }
     assert document["bundles"] == {
         "toy": {
             "eps": {"linf": {"default": 0.3, "largest": 1.0}, "l2": {"default": 2.0, "largest": 8.0}},

@@ -85,7 +85,7 @@ class Attack:
     eps: float
     steps: int
     step_size: float | None
-    """None for an attack that only asks, whose steps are its queries."""
+    """None for an attack that only asks, whose steps are its queries, or looks for the smallest change."""
     restarts: int
     random_start: bool
     label: int

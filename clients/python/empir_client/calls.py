@@ -33,7 +33,7 @@ class ProbeParameters(TypedDict, total=False):
     """Of an attack; what is left out is the server's default."""
 
     bundle: str
-    attack: Literal["fgsm", "bim", "mim", "pgd", "apgd", "square", "hopskipjump"]
+    attack: Literal["fgsm", "bim", "mim", "pgd", "apgd", "cw-l2", "deepfool", "square", "hopskipjump"]
     norm: Literal["linf", "l2"]
     eps: float | str
     """Radius of the ball around the image: a number in units of pixels in [0, 1], or a fraction like "8/255"."""

@@ -40,6 +40,17 @@ def test_adaptive_has_every_kind_of_loss_each_member_alone_and_both_kinds_of_que
     assert {step.on for step in steps} == {VOTE, *NAMES}
 
 
+@pytest.mark.parametrize("name", ["adaptive", "autoattack"])
+def test_in_l2_attacks_that_minimise_it_are_there_too(name: str) -> None:
+    in_l2 = make_suite(name, Target(with_graphs(), "l2", 2.0))
+    more = {step.attack for step in in_l2} - {step.attack for step in suite(name)}
+    assert more == {"cw-l2", "deepfool"}
+    for step in in_l2:
+        if step.attack in more:
+            assert (step.on, step.purpose, step.cascade, step.ball) == (VOTE, "worst case", True, ("l2", 2.0))
+            assert described(step)["parameters"]["eps"] == 2.0 and step.cost > 100
+
+
 @pytest.mark.parametrize("name", SUITES)
 def test_a_halved_attack_tells_when_and_costs_less(name: str) -> None:
     steps = [step for step in suite(name) if step.settings.halve]

@@ -139,6 +139,30 @@ def test_a_long_search_ends_and_says_to_raise_eps(server: Live, window: Window) 
     assert page.locator("#chart circle.held").count() == 2
 
 
+def test_an_attack_brings_its_own_number_of_steps(server: Live, window: Window) -> None:
+    page = window(server).page
+    steps = page.get_by_label("Steps")
+    expect(steps).to_have_value("40")
+    for kind, shown in (("cw-l2", "100"), ("deepfool", "50"), ("fgsm", "1"), ("mim", "40")):
+        page.locator("#kind").select_option(kind)
+        expect(steps).to_have_value(shown)
+    steps.fill("7")
+    page.locator("#kind").select_option("apgd")  # takes as many as the one before
+    expect(steps).to_have_value("7")
+    page.locator("#kind").select_option("square")
+    expect(page.get_by_label("Queries")).to_have_value("5000")
+
+
+def test_an_attack_without_a_step_size_is_told_by_its_steps(server: Live, window: Window) -> None:
+    seen = window(server)
+    seen.page.set_input_files("#file", [payload("one.png", "image/png", png(8, 8))])
+    expect(seen.page.locator("#label")).not_to_be_empty()
+    for kind, effort in (("deepfool", "deepfool, up to 50 steps, "), ("square", "square, up to 5,000 queries, ")):
+        seen.page.locator("#kind").select_option(kind)
+        seen.attack()
+        expect(seen.page.locator("#outcome details")).to_contain_text(effort)
+
+
 def test_members_without_gradient_graphs_are_attacked_by_queries(start: Start, toy_copy: Path, window: Window) -> None:
     manifest = json.loads((toy_copy / MANIFEST).read_text())
     del manifest["members"][1]["gradient_file"], manifest["members"][1]["gradient_sha256"]
