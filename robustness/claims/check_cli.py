@@ -1,8 +1,10 @@
 """Command line of a claim: `empir check BUNDLE FILE.npz`; without a file it hands over to the proof of the bundle."""
 
+import hashlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,7 +15,9 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from robustness.claims.claim import BadClaim, Claim, read_claim
-from robustness.claims.judgement import Judgement, Lowered, judge_claim, lowered, norm_of
+from robustness.claims.entry import Entered, Origin, Target, enter_claim
+from robustness.claims.judgement import judge_claim, lowered, norm_of
+from robustness.claims.said import document, entered_text, report_text, verdict_text
 from robustness.cli import main
 from robustness.evaluation.image_sets import ImageSet, open_images
 from robustness.norms import NORMS, NormName
@@ -33,8 +37,6 @@ __all__ = ["check", "main"]
 PROVE = "empir.prove"
 """In click's `meta`: gives the command that proves a bundle without a file; `empir` has one, this package none."""
 
-MOST_NAMED = 3
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -44,6 +46,7 @@ class Asked:
     eps: str | None
     images: Path | None
     data_dir: Path | None
+    enter: bool
 
 
 @main.command("check")
@@ -59,6 +62,7 @@ class Asked:
 )
 @click.option("--images", type=click.Path(path_type=Path, exists=True), help="Other labelled images: npz, or a folder.")
 @data_dir_option
+@click.option("--enter", is_flag=True, help="Lower the bundle's report by those images of FILE that hold.")
 @click.option("--json", "as_json", is_flag=True, help="The proof, or the judgement of FILE, for machines.")
 @click.pass_context
 def check(
@@ -70,6 +74,7 @@ def check(
     eps: str | None,
     images: Path | None,
     data_dir: Path | None,
+    enter: bool,
     as_json: bool,
 ) -> None:
     """Prove BUNDLE again, or judge the adversarial images in FILE.
@@ -81,20 +86,24 @@ def check(
     served vote; and by how much that lowers the worst case of the bundle's report. Arrays: `images`, float32
     [K, C, H, W], or uint8 levels; `labels` [K], the true classes; `indices` [K] in the test set, or `originals`, the
     test images themselves; `norm` and `eps` if it likes. `empir evaluate` writes such a file, adversarial.npz. Exits
-    with 0 only if every image holds.
+    with 0 only if every image holds. With --enter what they leave is written into the bundle's report, its page and
+    its adversarial.npz; once is enough, a second time changes nothing.
 
     \b
     Examples:
       empir check mnist
       empir check mnist --json
       empir check mnist adversarial.npz --eps 0.3
+      empir check mnist adversarial.npz --enter
     """
     if file is None:
+        if enter:
+            raise click.UsageError("--enter: expected FILE, the adversarial images to enter in the report")
         _prove(ctx, bundle=bundle, bundles=bundles, data_dir=data_dir, as_json=as_json)
         return
     try:
         opened = open_bundle(bundles, bundle)
-        held = _check(opened, file, Asked(norm, eps, images, data_dir), ctx.obj, as_json)
+        held = _check(opened, file, Asked(norm, eps, images, data_dir, enter), ctx.obj, as_json)
     except (EmpirError, OSError) as error:
         raise click.ClickException(described(error)) from error
     if not held:
@@ -122,39 +131,51 @@ def _check(
     norm, eps = _ball(claim, asked, report, manifest)
     source = _test_images(asked, held_out, manifest)
     known = report is not None and (source.name, source.sums) == (report.images.data_set, report.images.sums)
+    if asked.enter and not (report is not None and known):
+        raise BadClaim(_no_report(manifest, source, report))
     among = np.array(report.images.indices) if report is not None and known else None
     ensemble = Ensemble.of_bundle(bundle, member_deadline_ms=PATIENCE_MS)
     victim = Victim(ensemble, [None] * len(manifest.members))
+    left, entered = None, None
     try:
         judgement = judge_claim(claim, victim, source, norm, eps, among)
+        if report is not None and known:
+            left = lowered(report, claim, judgement, source)
+            if asked.enter:
+                target = Target(bundle.folder, manifest, report, source, victim)
+                entered = enter_claim(target, claim, judgement, _origin(file))
     except BadClaim as error:
         raise BadClaim(f"{file}: {error}") from error
     finally:
         victim.close()
-    left = lowered(report, claim, judgement, source) if report is not None and known else None
     if as_json:
-        click.echo(orjson.dumps(_document(manifest, norm, eps, judgement, left)))
+        click.echo(orjson.dumps(document(manifest, norm, eps, judgement, left, entered)))
         return bool(judgement.holds.all())
     head = f"{file.name}: {len(claim.images)} images against {manifest.name} {manifest.version}, {ball_text(norm, eps)}"
-    Console().print(Group(Text(head, "dim"), *_verdict(judgement), _said(report, left)), soft_wrap=True)
+    lines = [Text(head, "dim"), *verdict_text(judgement), report_text(report, left)]
+    Console().print(Group(*lines, *_entered(entered, manifest)), soft_wrap=True)
     return bool(judgement.holds.all())
 
 
-def _document(
-    manifest: Manifest, norm: NormName, eps: float, judgement: Judgement, left: Lowered | None
-) -> dict[str, Any]:
-    """The same for machines; a list has an entry for each image of the file."""
-    return {
-        "bundle": {"name": manifest.name, "version": manifest.version},
-        "norm": norm,
-        "eps": eps,
-        "holds": judgement.holds.tolist(),
-        "near": judgement.near.tolist(),
-        "in_range": judgement.in_range.tolist(),
-        "misclassified": judgement.misclassified.tolist(),
-        "size": judgement.size.tolist(),
-        "worst_case": None if left is None else {"before": left.before.share, "after": left.after.share},
-    }
+def _entered(entered: Entered | None, manifest: Manifest) -> list[Text]:
+    return [] if entered is None else [entered_text(entered, manifest)]
+
+
+def _origin(file: Path) -> Origin:
+    return Origin(file.name, hashlib.sha256(file.read_bytes()).hexdigest(), datetime.now(UTC).date().isoformat())
+
+
+def _no_report(manifest: Manifest, source: ImageSet, report: Report | None) -> str:
+    """Why nothing can be entered."""
+    if report is None:
+        return (
+            f"{manifest.name}: expected a bundle with a report to enter the claim in, it has none; "
+            f"`empir evaluate {manifest.name} --attach` makes one"
+        )
+    return (
+        f"{manifest.name}: expected the test images of the bundle's report, {report.images.data_set} with its "
+        f"checksums, got {source.name}, which are others: nothing is entered"
+    )
 
 
 def _ball(claim: Claim, asked: Asked, report: Report | None, manifest: Manifest) -> tuple[NormName, float]:
@@ -177,41 +198,3 @@ def _test_images(
     if held_out is None:
         raise BadClaim(f"{manifest.name}: expected --images: python -m robustness has no data sets, `empir` has them")
     return held_out(manifest, asked.data_dir)
-
-
-def _verdict(judgement: Judgement) -> list[Text]:
-    holds = int(judgement.holds.sum())
-    lines = [
-        Text(f"{holds} of {len(judgement.holds)} hold: near, in [0, 1], and misclassified by the served vote", "bold")
-    ]
-    farthest = [f"image {k} by {judgement.size[k]:.4g}" for k in np.flatnonzero(~judgement.near)[:MOST_NAMED]]
-    for flags, what, named in (
-        (judgement.near, "farther from its test image than eps", farthest),
-        (judgement.in_range, "outside [0, 1]", _named(~judgement.in_range)),
-        (judgement.misclassified, "classified rightly", _named(~judgement.misclassified)),
-    ):
-        if count := int((~flags).sum()):
-            more = ", ..." if count > len(named) else ""
-            lines.append(Text(f"{count} {what}: {', '.join(named)}{more}", "red"))
-    return lines
-
-
-def _named(flags: "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]") -> list[str]:
-    return [f"image {k}" for k in np.flatnonzero(flags)[:MOST_NAMED]]
-
-
-def _said(report: Report | None, left: Lowered | None) -> Text:
-    """What the claim does to the bundle's report."""
-    if report is None:
-        return Text("the bundle has no report whose worst case it could lower", "dim")
-    if left is None:
-        return Text("the bundle's report is on other test images: its worst case is not compared", "dim")
-    suite = f"{report.suite}, {ball_text(report.norm, report.eps)}, n = {report.robust.n}"
-    before, after = left.before.share, left.after.share
-    if not left.fallen:
-        return Text(f"the worst case of the bundle's report ({suite}) stays at {before:.1%}")
-    return Text(
-        f"the worst case of the bundle's report ({suite}) falls from {before:.1%} to {after:.1%}: "
-        f"{len(left.fallen)} test images fall that had withstood every attack",
-        "bold red",
-    )

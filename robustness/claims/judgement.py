@@ -28,6 +28,8 @@ class Judgement:
     near: Flags
     in_range: Flags
     misclassified: Flags
+    members_wrong: Flags
+    """[M, K]: whether each member's own vote is wrong."""
 
     @property
     def holds(self) -> Flags:
@@ -58,15 +60,16 @@ def judge_claim(
         first = int(wrong.argmax())
         has, index = source.classes[indices[first]], indices[first]
         raise BadClaim(f"labels[{first}]: expected {has}, the class of test image {index}, got {claim.labels[first]}")
-    size = _distances(claim, indices, source, norm)
+    size = distances(claim.images, indices, source, norm)
     in_range: Flags = np.all((claim.images >= 0) & (claim.images <= 1), axis=(1, 2, 3))
-    misclassified = judge(victim, claim.images).wrong(claim.labels)[0]
-    return Judgement(indices, norm, size, size <= eps + TOLERANCE, in_range, misclassified)
+    misclassified, *members = judge(victim, claim.images).wrong(claim.labels)
+    return Judgement(indices, norm, size, size <= eps + TOLERANCE, in_range, misclassified, np.array(members))
 
 
-def _distances(claim: Claim, indices: Indices, source: ImageSet, norm: NormName) -> NDArray[np.float64]:
+def distances(images: Array, indices: Indices, source: ImageSet, norm: NormName) -> NDArray[np.float64]:
+    """Of images [K, C, H, W] to the test images of these indices [K]."""
     parts = _parts(len(indices))
-    return np.concatenate([NORMS[norm].size(claim.images[part] - source.pixels(indices[part])) for part in parts])
+    return np.concatenate([NORMS[norm].size(images[part] - source.pixels(indices[part])) for part in parts])
 
 
 def _indices(claim: Claim, source: ImageSet, among: Indices | None) -> Indices:
@@ -98,13 +101,20 @@ def _parts(count: int) -> list[slice]:
 
 def lowered(report: Report, claim: Claim, judgement: Judgement, source: ImageSet) -> Lowered:
     """What the claim leaves of a report on the same test set: only what fits the report's own ball counts."""
-    norm = norm_of(report)
-    same = norm == judgement.norm
-    size = judgement.size if same else _distances(claim, judgement.indices, source, norm)
-    inside = judgement.in_range & judgement.misclassified & (size <= report.eps + report.tolerance)
+    inside = in_the_ball(report, claim, judgement, source)[1] & judgement.misclassified
     broken = set(judgement.indices[inside].tolist())
     fallen = [row.index for row in report.per_image if row.outcome == "not_broken" and row.index in broken]
     return Lowered(report.robust, Share.of(report.robust.count - len(fallen), report.robust.n), sorted(fallen))
+
+
+def in_the_ball(
+    report: Report, claim: Claim, judgement: Judgement, source: ImageSet
+) -> tuple[NDArray[np.float64], Flags]:
+    """Of each image [K] its size in the report's norm, and whether it lies in the report's ball and in [0, 1]."""
+    norm = norm_of(report)
+    same = norm == judgement.norm
+    size = judgement.size if same else distances(claim.images, judgement.indices, source, norm)
+    return size, judgement.in_range & (size <= report.eps + report.tolerance)
 
 
 def norm_of(report: Report) -> NormName:

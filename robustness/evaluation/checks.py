@@ -135,7 +135,12 @@ def planted(evidence: Evidence) -> Check:
 
 def confirmed(evidence: Evidence) -> Check:
     """What is shipped as adversarial is, asked of the served graphs once more, from the file."""
-    name, again = "every adversarial image confirmed", evidence.confirmed
+    return confirmed_of(evidence.confirmed)
+
+
+def confirmed_of(again: Share) -> Check:
+    """The same, of a share of the images alone."""
+    name = "every adversarial image confirmed"
     sentence = f"{again.count} of {again.n} adversarial images, read from the file, are judged wrong once more."
     measured = {"kept": again.n, "confirmed": again.count}
     return Check(name=name, passed=again.count == again.n, measured=measured, sentence=sentence)

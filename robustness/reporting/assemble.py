@@ -1,6 +1,5 @@
 """The report put together: findings counted, adversarial images written and confirmed, checks run, files hashed."""
 
-import base64
 import hashlib
 import io
 from collections.abc import Sequence
@@ -11,16 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
+from robustness.attacks.attack import Labels
 from robustness.evaluation.checks import Evidence, run_checks
 from robustness.evaluation.evaluate import Plan
 from robustness.evaluation.findings import Findings
+from robustness.evaluation.image_sets import Indices
 from robustness.evaluation.journal import write_aside
 from robustness.evaluation.ledger import TOLERANCE, Ledger
 from robustness.evaluation.soundness import known, plant, shortest, zero_gradients
 from robustness.evaluation.suites import CHECK_IMAGES, ITERATIVE, MORE_STEPS, ONE_STEP, QUERIES, VERSION, unit
 from robustness.evaluation.worker import judge
-from robustness.norms import NORMS, eps_text
+from robustness.norms import NORMS
 from robustness.reporting import beside, tables
+from robustness.reporting.pictures import MOST_PICTURES, picture
 from robustness.reporting.report import (
     ADVERSARIAL,
     REPORT,
@@ -28,21 +30,21 @@ from robustness.reporting.report import (
     Check,
     DrawnImages,
     File,
+    ImageRow,
     MemberIdentity,
     Picture,
     Report,
     Run,
 )
 from robustness.reporting.report_html import PAGE, page
+from robustness.reporting.sentences import UNTRUSTED, percent_of, worst_case
 from robustness.reporting.share import Share
 from robustness.victim import Array, Victim
-from runtime.images import encode_png
 from runtime.manifest import Manifest
 from runtime.origin import git_commit, hardware, packages
 
 PACKAGES = ("empir-serve", "numpy", "onnxruntime", "pyautoattack", "torch", "ray")
 MOST_PLANTED = 10
-MOST_PICTURES = 12
 MOST_NAMED = 3
 
 
@@ -62,9 +64,10 @@ def write_report(plan: Plan, ledgers: Sequence[Ledger], victim: Victim, sitting:
     """
     findings = Findings.of(plan, ledgers)
     out.mkdir(parents=True, exist_ok=True)
-    write_aside(out / ADVERSARIAL, _archive(findings))
+    data = _archive(findings)
+    write_aside(out / ADVERSARIAL, data)
     confirmed = confirm(victim, plan, out / ADVERSARIAL)
-    report = assemble(findings, victim, confirmed, sitting, [_file(out / ADVERSARIAL)])
+    report = assemble(findings, victim, confirmed, sitting, [file_of(ADVERSARIAL, data)])
     write_aside(out / REPORT, report.model_dump_json(indent=1).encode())
     write_aside(out / PAGE, page(report).encode())
     return report
@@ -78,6 +81,7 @@ def assemble(findings: Findings, victim: Victim, confirmed: Share, sitting: Sitt
     kept = findings.kept
     share = shortest(victim, plan.drawn.images[kept], findings.smallest[kept], plan.drawn.labels[kept])
     size = findings.size[kept] * share
+    rows = tables.image_rows(findings, size)
     failed = [check.name for check in checks if not check.passed]
     return Report(
         trustworthy=not failed,
@@ -100,14 +104,14 @@ def assemble(findings: Findings, victim: Victim, confirmed: Share, sitting: Sitt
         comparisons=tables.comparisons(findings),
         transfer=tables.transfer(findings),
         curve=tables.curve(findings),
-        classes=tables.class_rows(findings),
+        classes=tables.class_rows(rows, plan.manifest.labels),
         sizes=tables.sizes(findings, size),
         paper=tables.paper_table(findings),
         detection=beside.detection(findings, victim),
         overhead=beside.cost(findings, victim),
         checks=checks,
-        per_image=tables.image_rows(findings, size),
-        gallery=_gallery(findings),
+        per_image=rows,
+        gallery=_gallery(findings, rows),
         files=files,
     )
 
@@ -125,23 +129,28 @@ def confirm(victim: Victim, plan: Plan, path: Path) -> Share:
 
 
 def _archive(findings: Findings) -> bytes:
+    kept, drawn = findings.kept, findings.plan.drawn
+    names = [findings.plan.steps[number].name for number in findings.smallest_by[kept]]
+    return archive(drawn.indices[kept], drawn.labels[kept], findings.verdict[kept], findings.smallest[kept], names)
+
+
+def archive(indices: Indices, labels: Labels, verdicts: Labels, images: Array, attacks: Sequence[str]) -> bytes:
     """npz: `indices` in the test set, `labels`, `verdicts`, `attacks` (names) [K]; `images` float32 [K, C, H, W]."""
-    kept, drawn, buffer = findings.kept, findings.plan.drawn, io.BytesIO()
+    buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
         allow_pickle=False,
-        indices=drawn.indices[kept],
-        labels=drawn.labels[kept],
-        verdicts=findings.verdict[kept],
-        images=findings.smallest[kept],
-        attacks=np.array([findings.plan.steps[number].name for number in findings.smallest_by[kept]], dtype=np.str_),
+        indices=indices,
+        labels=labels,
+        verdicts=verdicts,
+        images=images,
+        attacks=np.array(attacks, dtype=np.str_),
     )
     return buffer.getvalue()
 
 
-def _file(path: Path) -> File:
-    data = path.read_bytes()
-    return File(name=path.name, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
+def file_of(name: str, data: bytes) -> File:
+    return File(name=name, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
 
 
 def _evidence(findings: Findings, victim: Victim, confirmed: Share, zero: dict[str, Share]) -> Evidence:
@@ -174,13 +183,11 @@ def _evidence(findings: Findings, victim: Victim, confirmed: Share, zero: dict[s
 
 
 def _summary(findings: Findings, checks: list[Check]) -> list[str]:
-    plan, clean, robust = findings.plan, findings.clean(), findings.robust()
-    ball = f"{plan.norm} {eps_text(plan.eps)}"
-    lines = [f"Not trustworthy: {check.name}. {check.sentence}" for check in checks if not check.passed]
+    plan = findings.plan
+    lines = [f"{UNTRUSTED}: {check.name}. {check.sentence}" for check in checks if not check.passed]
     lines += [
-        f"Clean accuracy {_percent(clean)}.",
-        f"No attack of the suite {plan.suite} turned the verdict within {ball} on {_percent(robust)}; images wrong "
-        f"before the attack count as failures, seed {plan.seed}.",
+        f"Clean accuracy {percent_of(findings.clean())}.",
+        worst_case(plan.suite, plan.norm, plan.eps, plan.seed, findings.robust()),
         "Not broken by these attacks is not proven robust: a stronger attack may exist.",
     ]
     if findings.steps("paper"):
@@ -203,10 +210,6 @@ def _counted(names: list[str]) -> str:
     """How many, and the first of them: `5 (a, b, c and 2 more)`."""
     more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
     return f"{len(names):,} ({', '.join(names[:MOST_NAMED])}{more})"
-
-
-def _percent(share: Share) -> str:
-    return f"{share.share:.1%} of {share.n} images (95% interval {share.low:.1%} to {share.high:.1%})"
 
 
 def _bundle(manifest: Manifest) -> BundleIdentity:
@@ -251,33 +254,12 @@ def _run(findings: Findings, sitting: Sitting) -> Run:
     )
 
 
-def _gallery(findings: Findings) -> list[Picture]:
+def _gallery(findings: Findings, rows: Sequence[ImageRow]) -> list[Picture]:
     """The adversarial images kept, one of each class in turn."""
     by_class: dict[int, list[int]] = {}
     for image in findings.kept.tolist():
         by_class.setdefault(int(findings.plan.drawn.labels[image]), []).append(image)
     turns = zip_longest(*(by_class[label] for label in sorted(by_class)))
     chosen = [image for turn in turns for image in turn if image is not None][:MOST_PICTURES]
-    return [_picture(findings, image) for image in chosen]
-
-
-def _picture(findings: Findings, image: int) -> Picture:
-    plan, verdict = findings.plan, int(findings.verdict[image])
-    clean, adversarial = plan.drawn.images[image], findings.smallest[image]
-    change = adversarial - clean
-    magnified = 0.5 + 0.5 * change / (np.abs(change).max() or 1)
-    original, attacked, shown = (_png(pixels) for pixels in (clean, adversarial, magnified))
-    return Picture(
-        index=int(plan.drawn.indices[image]),
-        label=plan.manifest.labels[plan.drawn.labels[image]],
-        verdict=plan.manifest.labels[verdict] if verdict >= 0 else "none",
-        attack=plan.steps[findings.smallest_by[image]].name,
-        size=round(float(findings.size[image]), 6),
-        original=original,
-        adversarial=attacked,
-        perturbation=shown,
-    )
-
-
-def _png(pixels: Array) -> str:
-    return base64.b64encode(encode_png(pixels)).decode()
+    labels, clean = list(findings.plan.manifest.labels), findings.plan.drawn.images
+    return [picture(rows[image], labels, clean[image], findings.smallest[image]) for image in chosen]

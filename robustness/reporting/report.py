@@ -82,7 +82,9 @@ class AttackRow(Part):
 
     name: str
     on: str = Field(description="What it attacks: `vote`, or a member's name, alone.")
-    purpose: Literal["worst case", "paper", "curve", "check", "nearest"]
+    purpose: Literal["worst case", "paper", "curve", "check", "nearest", "claim"] = Field(
+        description="`claim`: no attack of the suite, but images that somebody found, entered afterwards."
+    )
     threat_model: str
     note: str
     parameters: dict[str, Any]
@@ -186,10 +188,14 @@ class ImageRow(Part):
     verdict: int | None = Field(description="On the adversarial image kept.")
     size: float | None = Field(
         description="Of the smallest perturbation known, in the report's norm: where the verdict falls on the line to "
-        "the image kept. Where `sizes.searched` is false, nothing was attacked below an eps of the suite or the curve."
+        "the image kept, or to one kept before a claim. Where `sizes.searched` is false, nothing was attacked below an "
+        "eps of the suite or the curve."
     )
     kept_size: float | None = Field(description="Of the adversarial image kept, as an attack found it.")
     smallest_by: str | None = Field(description="The attack that found it.")
+    members_fallen: list[str] | None = Field(
+        None, description="Members that were wrong before or that an adversarial image turned; null in older reports."
+    )
 
 
 class PaperRow(Part):
@@ -276,3 +282,8 @@ class Report(Part):
     per_image: list[ImageRow]
     gallery: list[Picture]
     files: list[File]
+
+    @property
+    def claims(self) -> list[AttackRow]:
+        """Claims that were entered after the suite had run."""
+        return [row for row in self.attacks if row.purpose == "claim"]

@@ -1,6 +1,7 @@
 """The tables of a report, counted from the findings."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,23 +136,20 @@ def curve(findings: Findings) -> Curve:
     return Curve(n=n, attack=attack, eps=[0.0, *grid], series=series)
 
 
-def class_rows(findings: Findings) -> list[ClassRow]:
-    rows, labels = [], findings.plan.manifest.labels
-    kept, stands = np.zeros(findings.n, dtype=bool), findings.stands()
-    kept[findings.kept] = True
+def class_rows(images: Sequence[ImageRow], labels: Sequence[str]) -> list[ClassRow]:
+    """Of each class that has images."""
+    rows = []
     for index, label in enumerate(labels):
-        mine = findings.plan.drawn.labels == index
-        n = int(mine.sum())
-        if n == 0:
+        mine = [image for image in images if image.label == index]
+        if not mine:
             continue
-        verdicts, counts = np.unique(findings.verdict[mine & kept], return_counts=True)
-        names = ["none" if verdict == STANDS else labels[verdict] for verdict in verdicts.tolist()]
+        verdicts = Counter(image.verdict for image in mine if image.verdict is not None)
         rows.append(
             ClassRow(
                 label=label,
-                clean=Share.of(int((mine & ~findings.wrong_clean[0]).sum()), n),
-                robust=Share.of(int((mine & stands).sum()), n),
-                becomes=dict(zip(names, counts.tolist(), strict=True)),
+                clean=Share.of(sum(image.outcome != "wrong" for image in mine), len(mine)),
+                robust=Share.of(sum(image.outcome == "not_broken" for image in mine), len(mine)),
+                becomes={"none" if v == STANDS else labels[v]: verdicts[v] for v in sorted(verdicts)},
             )
         )
     return rows
@@ -166,6 +164,7 @@ def image_rows(findings: Findings, shortest: Values) -> list[ImageRow]:
     """`shortest` as in `sizes`."""
     drawn, steps = findings.plan.drawn, findings.plan.steps
     kept = dict(zip(findings.kept.tolist(), shortest.tolist(), strict=True))
+    fallen = {name: ~findings.stands(name) for name in findings.targets[1:]}
     rows = []
     for image in range(findings.n):
         broken_by = int(findings.broken_by[0, image])
@@ -180,6 +179,7 @@ def image_rows(findings: Findings, shortest: Values) -> list[ImageRow]:
                 size=round(kept[image], 6) if image in kept else None,
                 kept_size=round(float(findings.size[image]), 6) if image in kept else None,
                 smallest_by=steps[findings.smallest_by[image]].name if image in kept else None,
+                members_fallen=[name for name, flags in fallen.items() if flags[image]],
             )
         )
     return rows

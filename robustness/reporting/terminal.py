@@ -30,7 +30,7 @@ def _attacks(report: Report) -> Table:
         "attack", "tried on", "found", "first", "still right", "s", box=None, header_style="dim", pad_edge=False
     )
     for row in report.attacks:
-        if row.purpose in SUITE:
+        if row.purpose in (*SUITE, "claim"):
             still = "" if row.standing is None else f"{row.standing.share:.1%}"
             table.add_row(
                 attack_text(row.name), str(row.attacked), str(row.found), str(row.first), still, f"{row.seconds:.1f}"

@@ -64,6 +64,11 @@ def attacks(report: Report) -> Section:
             "those on a member on the images that still stand against attacks on it; all is shown to the vote."
         )
         parts += [note(text), table("Attacks of the worst case", HEADS, [_row(row) for row in main])]
+    if report.claims:
+        text = "Images that somebody found after the suite had run, judged by the served vote and entered."
+        heads = columns("Claim|On|Still right so far", "Images|In the ball|First")
+        rows = [_row(row)[:6] for row in report.claims]
+        parts += [element("h3", "Claims entered"), note(text), table("Claims entered", heads, rows)]
     papers = [row for row in report.attacks if row.purpose == "paper"]
     if papers:
         heads = [*HEADS[:2], Column("Accuracy under it"), *HEADS[3:]]

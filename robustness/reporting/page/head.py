@@ -37,10 +37,11 @@ def head(report: Report) -> Element:
 
 
 def _sentence(report: Report) -> list[Element | str]:
+    claims = " and every claim entered since" if report.claims else ""
     return [
         element("b", "Worst case: "),
         f"{report.robust.count} of {report.robust.n} test images of {report.images.data_set} keep the right verdict "
-        f"within {ball_text(report.norm, report.eps)} under every attack of the suite {report.suite} "
+        f"within {ball_text(report.norm, report.eps)} under every attack of the suite {report.suite}{claims} "
         f"(95% interval {interval(report.robust)}; images wrong before any attack count as failures). Clean accuracy: "
         f"{percent(report.clean.share)} ({interval(report.clean)}).",
     ]

@@ -80,6 +80,8 @@ def sizes(report: Report) -> Section | None:
     quantiles = [f"{100 * float(key):.0f}% of them at {value:.4g}" for key, value in data.quantiles.items()]
     text = f"{_among(data)}: {', '.join(quantiles)} or less. Bars: images, counted on the right. Line: share of the "
     text += f"{n} that have fallen, on the left. {_searched(data)}"
+    if report.claims:
+        text += " Towards images that were entered as a claim only the line was searched."
     return Section("sizes", "Smallest perturbations found", join(chart, note(text)), half=True)
 
 
@@ -107,8 +109,9 @@ def gallery(report: Report) -> Section | None:
         return None
     small = report.bundle.image_shape[2] <= SMALL
     figures = [_triple(picture, report.norm) for picture in report.gallery]
+    but = " (not of claims)" if report.claims else ""
     which = (
-        "The nearest adversarial image known of each, after a search at smaller and smaller eps"
+        f"The nearest adversarial image known of each, after a search at smaller and smaller eps{but}"
         if report.sizes.searched
         else "Of each the nearest adversarial image that an attack gave; smaller changes were not searched for"
     )
