@@ -32,7 +32,8 @@ class HopSkipJump:
     queries: at most so many verdicts for each image; first_queries of them for the first direction, and in the t-th
     step sqrt(t) times as many.
     starts: noises tried for each image, of grain 1, 2, 4, ... pixels; the nearest adversarial one is where it starts.
-    start_images: adversarial images to start from where no noise is [S, C, H, W], such as images of other classes.
+    start_images: images [S, C, H, W], such as those of other classes; the nearest with another verdict is where it
+    starts if no noise is adversarial. Their verdicts are asked for once, for all images together.
     radius: of the ball in which a direction is asked for, as a share of the distance from the image. The paper's is
     1 / (C H W), in which members that round see no border.
 
@@ -81,9 +82,8 @@ class HopSkipJump:
 
     def _run(self, oracle: "_Oracle", smallest: Smallest, images: Array, generators: Generators) -> None:
         for row, image in enumerate(images):
-            start = self._start(oracle, row, image, generators[row])
-            if start is not None:
-                smallest.offer(np.array([row]), start[None], 0)
+            self._start(oracle, smallest, row, image, generators[row])
+        self._start_elsewhere(oracle, smallest, images)
         walk = _Walk(oracle, smallest, self.norm, self.radius, images, smallest.image.copy())
         started = np.isfinite(smallest.size)
         walk.to_the_border(np.flatnonzero(smallest.open & started), 0)
@@ -97,17 +97,29 @@ class HopSkipJump:
             walk.jump(rows, direction, step)
             walk.to_the_border(rows, step)
 
-    def _start(self, oracle: "_Oracle", row: int, image: Array, generator: np.random.Generator) -> Array | None:
-        """The nearest adversarial image of those to start from; the image itself if it is adversarial."""
-        if oracle.fallen(np.array([row]), image[None])[0]:
-            return image
-        given = [] if self.start_images is None else [self.start_images]
-        for starts in [np.stack(list(_noises(image.shape, self.starts, generator))), *given]:
-            fell = np.flatnonzero(oracle.fallen(np.full(len(starts), row), starts))
-            if len(fell):
-                nearest: Array = starts[fell[NORMS[self.norm].size(starts[fell] - image).argmin()]]
-                return nearest
-        return None
+    def _start(
+        self, oracle: "_Oracle", smallest: Smallest, row: int, image: Array, generator: np.random.Generator
+    ) -> None:
+        """At the image itself if it is adversarial, else at the nearest adversarial noise."""
+        starts = image[None]
+        if not oracle.fallen(np.array([row]), starts)[0]:
+            noises = np.stack(list(_noises(image.shape, self.starts, generator)))
+            starts = noises[oracle.fallen(np.full(len(noises), row), noises)]
+        self._offer_nearest(smallest, row, image, starts)
+
+    def _start_elsewhere(self, oracle: "_Oracle", smallest: Smallest, images: Array) -> None:
+        """What has no start yet, at the nearest of the images given whose verdict is another."""
+        rows = np.flatnonzero(np.isinf(smallest.size))
+        if self.start_images is None or not len(rows):
+            return
+        verdict = oracle.verdicts(self.start_images)
+        for row in rows.tolist():
+            self._offer_nearest(smallest, row, images[row], self.start_images[verdict != oracle.labels[row]])
+
+    def _offer_nearest(self, smallest: Smallest, row: int, image: Array, starts: Array) -> None:
+        if len(starts):
+            nearest = NORMS[self.norm].size(starts - image).argmin()
+            smallest.offer(np.array([row]), starts[nearest][None], 0)
 
 
 class _OutOfTime(Exception):
@@ -118,19 +130,24 @@ class _Oracle:
     """The verdict, and nothing else, as long as there is time."""
 
     def __init__(self, victim: Victim, labels: Labels, out_of_time: OutOfTime) -> None:
-        self._victim, self._labels, self._out_of_time = victim, labels, out_of_time
+        self.labels = labels
+        self._victim, self._out_of_time = victim, out_of_time
         self.asked = np.zeros(len(labels), dtype=int)
 
     def fallen(self, rows: Rows, images: Array) -> NDArray[np.bool_]:
         """Whether the verdict on each of `images` is not the label of the image in `rows`. Raises _OutOfTime."""
+        fell: NDArray[np.bool_] = self.verdicts(images) != self.labels[rows]
+        np.add.at(self.asked, rows, 1)
+        return fell
+
+    def verdicts(self, images: Array) -> Labels:
+        """Those on images [B, C, H, W], counted for none in particular. Raises _OutOfTime."""
         verdicts = []
         for part in np.array_split(images, max(1, math.ceil(images.nbytes / MOST_BYTES))):
             if self._out_of_time():
                 raise _OutOfTime
             verdicts.append(self._victim.predict(part).verdict)
-        np.add.at(self.asked, rows, 1)
-        fell: NDArray[np.bool_] = np.concatenate(verdicts) != self._labels[rows]
-        return fell
+        return np.concatenate(verdicts)
 
 
 class _Walk:

@@ -13,7 +13,7 @@ from robustness.evaluation.crew import Crew
 from robustness.evaluation.image_sets import Drawn
 from robustness.evaluation.journal import Journal
 from robustness.evaluation.ledger import Ledger
-from robustness.evaluation.steps import Step, described
+from robustness.evaluation.steps import Step, described, starts_of
 from robustness.evaluation.suites import VERSION
 from robustness.evaluation.worker import Outcome, Task
 from robustness.norms import NormName
@@ -133,7 +133,8 @@ class _Evaluation:
     def _task(self, chunk: _Chunk, step: Step, given: NDArray[np.intp]) -> Task:
         ledger, seed = chunk.ledger, (self._plan.seed, chunk.number, len(chunk.ledger.rows))
         known = ledger.smallest[given] if step.purpose == "nearest" else None
-        return Task(step, ledger.images[given], ledger.labels[given], seed, known)
+        starts = starts_of(step, self._plan.drawn.images, self._plan.drawn.labels)
+        return Task(step, ledger.images[given], ledger.labels[given], seed, known, starts)
 
 
 def _result(future: "Future[Outcome]") -> Outcome:

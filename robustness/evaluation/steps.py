@@ -3,7 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from robustness.attacks.attack import Attack
+import numpy as np
+
+from robustness.attacks.attack import Attack, Labels
 from robustness.attacks.carlini_wagner import CarliniWagner
 from robustness.attacks.deepfool import DeepFool
 from robustness.attacks.empir_2020 import Empir2020
@@ -17,12 +19,14 @@ from robustness.victim import Array
 from runtime.errors import InvalidValue
 
 Purpose = Literal["worst case", "paper", "curve", "check", "nearest"]
-Labels = Literal["true", "clean verdict"]
+LabelsName = Literal["true", "clean verdict"]
 
 REFERENCE = "autoattack-"
 PAPER = "empir-2020-"
 CLEAN = "clean"
 NEAREST = "nearest"
+HOPSKIPJUMP = "hopskipjump"
+MOST_STARTS = 50
 QUERIES = 1000
 REFERENCE_COST = {"apgd-ce": 100, "apgd-t": 900, "fab-t": 1800, "square": 1700}
 """The attacks of AutoAttack's standard version, about, in gradients."""
@@ -48,7 +52,7 @@ class Step:
     note: str = ""
     label: str | None = None
     """Its name in the report, where that of the attack would not tell it from another."""
-    labels: Labels = "true"
+    labels: LabelsName = "true"
     member: str | None = None
     """Whose gradient the paper's attacks take."""
 
@@ -70,7 +74,7 @@ class Step:
         if any(form in self.attack for form in ("joint", "targeted")):
             goals = 3.3 if self.settings.halve else 10
         goals = TIMES.get(self.attack, goals)
-        if self.attack in (CLEAN, "square", "hopskipjump"):
+        if self.attack in (CLEAN, "square", HOPSKIPJUMP):
             steps, goals = steps // 3, 1
         if self.attack.startswith(REFERENCE):
             steps, goals = REFERENCE_COST[self.attack.removeprefix(REFERENCE)], 1
@@ -83,10 +87,10 @@ class Step:
         return replace(self, on=on)
 
 
-def build(step: Step, known: Array | None = None) -> Attack:
+def build(step: Step, known: Array | None = None, starts: Array | None = None) -> Attack:
     """The attack of a step; `known` is what the search for nearer images begins with, an adversarial image for each.
 
-    Raises InvalidValue if there is none of its name.
+    `starts` [S, C, H, W] are images that HopSkipJump may start from. Raises InvalidValue if there is none of its name.
     """
     if step.attack == f"{PAPER}cw":
         return CarliniWagner(
@@ -96,17 +100,20 @@ def build(step: Step, known: Array | None = None) -> Attack:
         return _paper(step)
     if step.attack.startswith(REFERENCE):
         return _reference(step)
-    return _ours(step, known)
+    return _ours(step, known, starts)
 
 
-def _ours(step: Step, known: Array | None) -> Attack:
+def _ours(step: Step, known: Array | None, starts: Array | None) -> Attack:
     settings = step.settings
     if step.attack == NEAREST:
         return Nearest(settings.norm, steps=settings.steps or Nearest.steps, known=known)
     if step.attack == "square":
         return Square(settings.norm, settings.eps, queries=settings.steps or QUERIES)
-    if step.attack == "hopskipjump":
-        return HopSkipJump(settings.norm, settings.eps, queries=settings.steps or QUERIES, first_queries=50, starts=20)
+    if step.attack == HOPSKIPJUMP:
+        queries = settings.steps or QUERIES
+        return HopSkipJump(
+            settings.norm, settings.eps, queries=queries, first_queries=50, starts=20, start_images=starts
+        )
     return make_attack(step.attack, step.settings)
 
 
@@ -146,4 +153,16 @@ def described(step: Step) -> dict[str, Any]:
 
 def parameters_of(step: Step) -> dict[str, Any]:
     """The attack's hyperparameters."""
-    return {} if step.attack == CLEAN else build(step).parameters()
+    if step.attack == CLEAN:
+        return {}
+    where = {"start_images": f"up to {MOST_STARTS} of those drawn"} if step.attack == HOPSKIPJUMP else {}
+    return build(step).parameters() | where
+
+
+def starts_of(step: Step, images: Array, labels: Labels) -> Array | None:
+    """Of all images drawn [N, C, H, W] those that a step's attack may start from: one of each class, then others."""
+    if step.attack != HOPSKIPJUMP:
+        return None
+    first = np.sort(np.unique(labels, return_index=True)[1])
+    chosen: Array = images[np.concatenate([first, np.setdiff1d(np.arange(len(labels)), first)])[:MOST_STARTS]]
+    return chosen

@@ -23,6 +23,10 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 FEWER, MORE = 20, 100
 """Steps of the attack whose strength is compared with that of itself, and how many more must change little."""
 
+VERDICT_ONLY = (
+    "asks for the verdict only; starts from noise, or else an image of the draw, that has another verdict: without "
+    "either an image is not attacked"
+)
 ONE_STEP, ITERATIVE, MORE_STEPS, QUERIES = "check: one step", "check: iterative", "check: more steps", "check: queries"
 
 
@@ -86,7 +90,7 @@ def adaptive(target: Target) -> Iterator[Step]:
         yield Step("cw-l2", target.settings(50), note="the smallest change, on a smooth margin of the vote")
         yield Step("deepfool", target.settings(20), note="to the nearest border of the vote, by straight lines")
     yield Step("square", target.settings(1000), note="asks for the members' outputs only")
-    yield Step("hopskipjump", target.settings(500), note="asks for the verdict only")
+    yield Step("hopskipjump", target.settings(500), note=VERDICT_ONLY)
 
 
 def alone(member: str, target: Target) -> Iterator[Step]:

@@ -19,7 +19,8 @@ JUDGED_AT_ONCE = 100
 class Task:
     """A step on G images [G, C, H, W] with these labels [G]; `seed` makes its random numbers.
 
-    `known` [G, C, H, W]: an adversarial image for each, for the step that searches nearer ones.
+    `known` [G, C, H, W]: an adversarial image for each, for the step that searches nearer ones. `starts` [S, C, H, W]:
+    images for HopSkipJump to start from.
     """
 
     step: Step
@@ -27,6 +28,7 @@ class Task:
     labels: Labels
     seed: tuple[int, ...]
     known: Array | None = None
+    starts: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def run_step(victim: Victim, task: Task) -> Outcome:
     spent = (attacked.spent.queries, attacked.spent.gradient_calls)
     start = time.perf_counter()
     labels = task.labels if task.step.labels == "true" else judge(attacked, task.images).verdict
-    found = build(task.step, task.known).run(attacked, task.images, labels, np.random.default_rng(task.seed))
+    attack = build(task.step, task.known, task.starts)
+    found = attack.run(attacked, task.images, labels, np.random.default_rng(task.seed))
     seconds = time.perf_counter() - start
     costs = (attacked.spent.queries - spent[0], attacked.spent.gradient_calls - spent[1])
     if attacked is not victim:

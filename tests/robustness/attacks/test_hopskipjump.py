@@ -59,6 +59,24 @@ def test_where_no_noise_is_adversarial_it_starts_from_given_images() -> None:
     victim.close()
 
 
+def test_of_the_given_images_it_starts_from_the_nearest_with_another_verdict_and_asks_about_each_once() -> None:
+    """Dog is only what is brighter than 0.975 on average: two of the four are, and the nearer one lies within eps."""
+    victim = linear_victim([[(0, 1, 0)] * 4] * 3, [(1.9, 0, 0)] * 3)
+    given = np.stack([np.full_like(GREY[0], value) for value in (0.6, 1.0, 0.98, 0.0)])
+    asked = []
+    for count in (1, 5):
+        images, labels = np.repeat(GREY, count, axis=0), np.zeros(count, dtype=np.int64)
+        victim.spent.queries = 0
+        attack = HopSkipJump("linf", 0.49, queries=100, starts=3, start_images=given)
+        found = attack.run(victim, images, labels, np.random.default_rng(0))
+        asked.append(victim.spent.queries)
+        assert len(found) == count and all(NORMS["linf"].size(f.image[None] - GREY)[0] <= 0.49 for f in found.values())
+        assert found[0].step == 0  # it was near enough
+    assert asked[1] - asked[0] == 4 * (asked[0] - len(given))
+    assert not HopSkipJump(starts=3, start_images=given[:1]).run(victim, GREY, CAT, np.random.default_rng(0))
+    victim.close()
+
+
 def test_within_eps_it_stops_there() -> None:
     near, far = (HopSkipJump(eps=share * smallest("l2"), queries=3000) for share in (0.98, 2.0))
     victim = alike()

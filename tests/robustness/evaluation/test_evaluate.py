@@ -11,12 +11,13 @@ import pytest
 from robustness.evaluation.crew import Alone
 from robustness.evaluation.evaluate import evaluate
 from robustness.evaluation.findings import Findings
+from robustness.evaluation.image_sets import Drawn
 from robustness.evaluation.journal import Journal, OtherRun
 from robustness.evaluation.ledger import STANDS, Ledger
-from robustness.evaluation.steps import CLEAN, Step
+from robustness.evaluation.steps import CLEAN, MOST_STARTS, Step, starts_of
 from robustness.evaluation.worker import Judged, Outcome, Task, run_step
 from robustness.victim import Victim
-from tests.linear_victim import AVERAGE, NAMES, planted_victim
+from tests.linear_victim import AVERAGE, NAMES, linear_victim, planted_victim
 from tests.robustness.evaluations import EPS, SETTINGS, STEPS, grey, plan, run
 from tests.toys import Array
 
@@ -141,6 +142,28 @@ def test_a_folder_of_another_evaluation_is_refused(
     longer = replace(STEPS[2], settings=replace(SETTINGS, steps=9))
     with pytest.raises(OtherRun, match=r"steps\[2\].parameters.steps is 5 there, 9 asked for"):
         run(planted, tmp_path, replace(what, steps=[*STEPS[:2], longer, STEPS[3]]))
+
+
+def test_what_asks_for_verdicts_alone_starts_from_images_of_other_classes(tmp_path: Path) -> None:
+    """Dog is where the first quarter is 0.9 brighter than the second, which no noise is; one of three images is."""
+    victim = linear_victim([[(0, 10, 0), (0, -10, 0), (0, 0, 0), (0, 0, 0)]] * 3, [(9, 0, 0)] * 3)
+    images = np.full((3, 1, 8, 8), 0.5, np.float32)
+    images[:, :, :2], images[:, :, 2:4] = 0.9, 0.1
+    images[2, :, :2], images[2, :, 2:4] = 1, 0
+    drawn = Drawn("toys", {}, 3, np.arange(3), images, np.array([0, 0, 1]))
+    what = plan(drawn, [STEPS[0], Step("hopskipjump", SETTINGS)], chunk=1)
+    asks = replace(what.steps[1], settings=replace(SETTINGS, steps=500))
+    row = Findings.of(what, run(victim, tmp_path, replace(what, steps=[STEPS[0], asks]))).rows[1]
+    assert row.found.tolist() == [True] * 3
+    victim.close()
+
+
+def test_images_to_start_from_are_one_of_each_class_and_not_too_many() -> None:
+    images, labels = np.arange(200, dtype=np.float32).reshape(200, 1, 1, 1), np.zeros(200, dtype=np.int64)
+    labels[[150, 170, 199]] = 1, 2, 1
+    starts = starts_of(Step("hopskipjump", SETTINGS), images, labels)
+    assert starts is not None and starts.ravel().tolist() == [0, 150, 170, *range(1, MOST_STARTS - 2)]
+    assert starts_of(STEPS[1], images, labels) is None
 
 
 def test_time_is_counted_over_all_sittings(tmp_path: Path) -> None:
