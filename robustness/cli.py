@@ -53,7 +53,7 @@ def main() -> None:
     "--eps",
     help="Radius of the ball around the image: a number, or a fraction like 8/255. [0.3 for digits, 8/255 for photos]",
 )
-@click.option("--steps", type=int, help="Of each trajectory, or queries. [40; cw-l2: 100; deepfool: 50; queries: 5000]")
+@click.option("--steps", type=int, help="Of each trajectory, or queries. [40; cw-l2: 200; deepfool: 50; queries: 5000]")
 @click.option("--step-size", help="Length of a step. [2.5 eps / steps; apgd: 2 eps at first]")
 @click.option("--restarts", type=int, default=1, show_default=True, help="Random starts of every goal.")
 @click.option("--label", type=int, help="The true class index. [the clean verdict]")

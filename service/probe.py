@@ -58,7 +58,7 @@ async def robustness_probe(
     steps: Annotated[
         int | None,
         Query(
-            description="1 to 1000, or 10000 queries; if left out 40, of `cw-l2` 100, of `deepfool` 50, or 5000 "
+            description="1 to 1000, or 10000 queries; if left out 40, of `cw-l2` 200, of `deepfool` 50, or 5000 "
             "queries."
         ),
     ] = None,

@@ -3,6 +3,7 @@
 import copy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -144,7 +145,10 @@ def _optimizer(training: Training, network: nn.Module) -> torch.optim.Optimizer:
     learned = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
     scales = [parameter for name, parameter in learned.items() if name.rpartition(".")[2].startswith("log")]
     others = [parameter for parameter in learned.values() if all(parameter is not scale for scale in scales)]
-    parameters = [{"params": others}, *([{"params": scales, "weight_decay": 0.0}] if scales else [])]
+    parameters: list[dict[str, Any]] = [
+        {"params": others},
+        *([{"params": scales, "weight_decay": 0.0}] if scales else []),
+    ]
     rate, decay = training.learning_rate, training.weight_decay
     match training.optimizer:
         case "sgd":

@@ -33,7 +33,7 @@ class CarliniWagner:
 
     eps: float | None = None
     search_steps: int = 6
-    steps: int = 100
+    steps: int = 200
     learning_rate: float = 0.1
     c: float = 1.0
     confidence: float = 0.0

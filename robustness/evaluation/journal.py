@@ -11,6 +11,7 @@ from typing import IO, Any
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robustness.evaluation.worker import Judged, Outcome
 from runtime.errors import EmpirError
@@ -62,8 +63,8 @@ class Journal:
         cost = {name: getattr(outcome, name) for name in costs}
         write_aside(path.with_suffix(".json"), json.dumps(cost).encode())
         judged = outcome.judged
-        arrays = {"verdict": judged.verdict, "votes": judged.votes, "degraded": judged.degraded}
-        arrays |= {"source": outcome.source, "images": outcome.images}
+        verdicts = {"verdict": judged.verdict, "votes": judged.votes, "degraded": judged.degraded}
+        arrays: dict[str, NDArray[Any]] = {"source": outcome.source, "images": outcome.images, **verdicts}
         _write(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))  # last: the step has run
 
     def tick(self, seconds: float) -> float:

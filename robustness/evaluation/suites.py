@@ -87,7 +87,7 @@ def adaptive(target: Target) -> Iterator[Step]:
     yield Step("pgd-joint_margin", target.halved(20), note="fixed steps of 2.5 eps / steps")
     yield Step("pgd-mean_probability", target.settings(40), note="as the literature attacked EMPIR, in fewer steps")
     if target.norm == "l2":
-        yield Step("cw-l2", target.settings(50), note="the smallest change, on a smooth margin of the vote")
+        yield Step("cw-l2", target.settings(100), note="the smallest change, on a smooth margin of the vote")
         yield Step("deepfool", target.settings(20), note="to the nearest border of the vote, by straight lines")
     yield Step("square", target.settings(1000), note="asks for the members' outputs only")
     yield Step("hopskipjump", target.settings(500), note=VERDICT_ONLY)

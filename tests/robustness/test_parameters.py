@@ -164,7 +164,7 @@ def test_what_blind_members_refuse(attack: str) -> None:
         require_gradients(chosen, ["a", "b"])
 
 
-@pytest.mark.parametrize(("attack", "steps"), [("cw-l2", 100), ("deepfool", 50)])
+@pytest.mark.parametrize(("attack", "steps"), [("cw-l2", 200), ("deepfool", 50)])
 def test_attacks_that_look_for_the_smallest_change_have_steps_of_their_own_and_nothing_else(
     attack: str, steps: int
 ) -> None:
