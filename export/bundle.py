@@ -17,6 +17,7 @@ from export.graphs.graph import OPSET
 from export.graphs.integer_graph import member_graph
 from export.graphs.parity import Parity, all_parities
 from export.measured.measure import measured
+from export.score_choice import Attacked
 from export.training.accuracy import fit_temperature, logits_of
 from export.training.recipe import Recipe
 from export.training.train import Trained
@@ -49,7 +50,7 @@ def write_bundle(
         manifest = _with_accuracies(bundle, ensemble, data.test)
         manifest = manifest.model_copy(
             update={
-                "detection": choose_detection(ensemble, manifest, data.validation),
+                "detection": choose_detection(ensemble, manifest, data.validation, attacked=Attacked.of(bundle)),
                 "measured": measured([t.network for t in trained], bundle),
             }
         )

@@ -1,18 +1,20 @@
-"""The detection threshold: chosen on clean validation images, asked of the served graphs."""
+"""The detector: its score and its threshold, chosen on validation images, asked of the served graphs."""
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from export.data.examples import Examples, as_pixels
+from export.score_choice import Attacked, best_of, fitting_scores, measure_scores, usual_score
 from runtime.bundle import MANIFEST, load_bundle
 from runtime.detection import Scorer
 from runtime.ensemble import Ensemble
 from runtime.errors import EmpirError, InvalidValue
-from runtime.manifest import BETWEEN_KINDS, Detection, Manifest, ScoreName
+from runtime.manifest import Detection, Manifest, ScoreName
 
 FALSE_ALARMS = 0.05
 MOST_IMAGES = 5_000
@@ -21,35 +23,45 @@ PATIENCE_MS = 3_600_000
 """The members' deadline here: on a slow machine no image must go without its score."""
 
 
-def usual_score(manifest: Manifest) -> ScoreName:
-    """The one that sees an attack on full precision alone best, where there are members of both kinds to compare."""
-    kinds = {member.precision.is_float for member in manifest.members}
-    return "kullback_leibler" if len(kinds) == 2 else "jensen_shannon"
-
-
 def choose_detection(
-    ensemble: Ensemble, manifest: Manifest, validation: Examples, score: ScoreName | None = None
+    ensemble: Ensemble,
+    manifest: Manifest,
+    validation: Examples,
+    score: ScoreName | None = None,
+    attacked: Attacked | None = None,
 ) -> Detection | None:
     """The score over all members, with the threshold that at most 5% of the validation images are above.
 
-    At most 5,000 images, drawn by a fixed seed, are asked; without a `score` it is the usual one. None for a single
-    member, which has nothing to disagree with. Raises InvalidValue if the score does not fit the members,
-    EmpirError if a member fails on an image.
+    At most 5,000 images, drawn by a fixed seed, are asked. Without a `score` it is the one that sees best the attack on
+    the member `attacked` alone, on validation images too; without that member, the usual one. None for a single member,
+    which has nothing to disagree with. Raises InvalidValue if the score does not fit the members, EmpirError if a
+    member fails on an image.
     """
     names = tuple(member.name for member in manifest.members)
     if len(names) < 2:
         return None
-    score = score or usual_score(manifest)
-    kinds = {member.precision.is_float for member in manifest.members}
-    if score in BETWEEN_KINDS and len(kinds) != 2:
+    usual, fitting = usual_score(manifest), fitting_scores(manifest)
+    if score is not None and score not in fitting:
         raise InvalidValue(
             f"score: {score} compares full with low precision, and the members of {manifest.name} are all of one kind; "
             "expected jensen_shannon or disagreement"
         )
-    scores = _scores(ensemble, Scorer.of(manifest, score, names), validation)
-    threshold = threshold_of(scores)
-    alarms = float((scores > threshold).mean())
-    return Detection(score=score, threshold=threshold, members=names, images=len(scores), false_alarms=round(alarms, 6))
+    measured = fitting if score is None and attacked is not None else [score or usual]
+    clean = _scores(ensemble, {name: Scorer.of(manifest, name, names) for name in measured}, validation)
+    choice = None
+    if score is None and attacked is not None:
+        choice = measure_scores(ensemble, manifest, validation, attacked, clean)
+    best = score or (usual if choice is None else best_of(choice, usual))
+    threshold = threshold_of(clean[best])
+    alarms = float((clean[best] > threshold).mean())
+    return Detection(
+        score=best,
+        threshold=threshold,
+        members=names,
+        images=len(clean[best]),
+        false_alarms=round(alarms, 6),
+        chosen=choice,
+    )
 
 
 def threshold_of(scores: NDArray[np.float64], false_alarms: float = FALSE_ALARMS) -> float:
@@ -70,10 +82,10 @@ def add_detection(folder: Path, validation: Examples, score: ScoreName | None = 
     The version stays: it stands for the members, and so for every vote and verdict, which a threshold does not touch.
     The manifest is replaced by one rename. Raises BundleError if the bundle is not sound, and as `choose_detection`.
     """
-    bundle = load_bundle(folder)
+    bundle = load_bundle(folder, gradients=True)
     ensemble = Ensemble.of_bundle(bundle, member_deadline_ms=PATIENCE_MS)
     try:
-        detection = choose_detection(ensemble, bundle.manifest, validation, score)
+        detection = choose_detection(ensemble, bundle.manifest, validation, score, Attacked.of(bundle))
     finally:
         ensemble.close()
     if detection is None:
@@ -87,11 +99,17 @@ def add_detection(folder: Path, validation: Examples, score: ScoreName | None = 
     return bundle.manifest.model_copy(update={"detection": detection})
 
 
-def _scores(ensemble: Ensemble, scorer: Scorer, validation: Examples) -> NDArray[np.float64]:
+def _scores(
+    ensemble: Ensemble, scorers: Mapping[ScoreName, Scorer], validation: Examples
+) -> dict[ScoreName, NDArray[np.float64]]:
     chosen = np.sort(np.random.default_rng(0).permutation(len(validation))[:MOST_IMAGES])
     parts = [chosen[start : start + BATCH] for start in range(0, len(chosen), BATCH)]
-    scores = [scorer(ensemble.predict(as_pixels(levels))) for levels in validation.batches(parts)]
-    together = np.concatenate(scores)
-    if np.isnan(together).any():
+    scores: dict[ScoreName, list[NDArray[np.float64]]] = {name: [] for name in scorers}
+    for levels in validation.batches(parts):
+        prediction = ensemble.predict(as_pixels(levels))
+        for name, scorer in scorers.items():
+            scores[name].append(scorer(prediction))
+    together = {name: np.concatenate(each) for name, each in scores.items()}
+    if any(np.isnan(each).any() for each in together.values()):
         raise EmpirError("detection: expected the votes of all members on every validation image, a member has failed")
     return together

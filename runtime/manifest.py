@@ -103,6 +103,19 @@ class Vote(Part):
     tie_breaker: Name | None = Field(None, description="The member whose class is the verdict without a majority.")
 
 
+class ScoreChoice(Part):
+    """How well each score sees an attack that knows one member alone, measured on validation images."""
+
+    member: Name = Field(description="The full-precision member that PGD attacked.")
+    eps: float = Field(gt=0, description="Of the attack, L∞.")
+    steps: int = Field(ge=1, description="Of the attack.")
+    attacked: int = Field(ge=0, description="Validation images whose verdict was right.")
+    turned: int = Field(ge=0, description="Of these, whose verdict was wrong after the attack.")
+    auroc: dict[ScoreName, Share] = Field(
+        description="That a turned image has a higher score than a clean one of validation; empty where none turned."
+    )
+
+
 class Detection(Part):
     """The score of an image above whose threshold it is `suspicious`. Not part of what `version` stands for."""
 
@@ -111,6 +124,9 @@ class Detection(Part):
     members: tuple[Name, ...] = Field(min_length=2, description="Whose answers the score compares.")
     images: int | None = Field(None, ge=1, description="Clean validation images that the threshold was chosen on.")
     false_alarms: Share | None = Field(None, description="The share of these that is above it.")
+    chosen: ScoreChoice | None = Field(
+        None, description="What the score was chosen by; null where nothing was measured or somebody named the score."
+    )
 
 
 class Provenance(Part):

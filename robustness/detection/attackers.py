@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from robustness.attacks.attack import Labels
 from robustness.attacks.climb import Schedule
 from robustness.attacks.gradient import GradientAttack
-from robustness.detection.auroc import auroc, auroc_interval
+from robustness.detection.auroc import auroc_interval
 from robustness.detection.detection_report import Attacker, AttackerRow, DetectionReport, Way
 from robustness.detection.score_gradients import score_cotangents
 from robustness.detection.trajectory import last_of, random_start, trajectory
@@ -19,6 +19,7 @@ from robustness.losses.loss_names import ALONE, make_loss
 from robustness.losses.over_members import Cotangents, Logits, Loss, Values
 from robustness.reporting.share import Share
 from robustness.victim import Array, Victim
+from runtime.auroc import auroc
 from runtime.detection import Floats, Scorer
 from runtime.errors import InvalidValue
 from runtime.manifest import Detection, Manifest

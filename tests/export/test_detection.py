@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from export import detection, threshold
+from export import detection, score_choice, threshold
 from export.data.examples import DataSet, Split
 from export.detection import MOST_IMAGES, add_detection, choose_detection, threshold_of
 from export.training.recipe import Recipe
@@ -156,3 +156,19 @@ def test_empir_threshold_refuses_what_it_does_not_know(
     monkeypatch.setattr(threshold, "RECIPES", {})
     no_recipe = CliRunner().invoke(threshold.main, ["threshold", "toy", *where])
     assert no_recipe.exit_code == 1 and "made by the recipe 'toy', which does not exist here" in no_recipe.output
+
+
+def test_empir_threshold_says_by_what_it_chose_the_score(
+    toy_copy: Path, recipes: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["threshold", "toy", "--bundles", str(toy_copy.parent)]
+    *_, line = CliRunner().invoke(threshold.main, arguments).output.splitlines()
+    chosen = json.loads((toy_copy / MANIFEST).read_text())["detection"]
+    counts = f"turned {chosen['chosen']['turned']} of {chosen['chosen']['attacked']} validation images"
+    best = f"{chosen['score']} {chosen['chosen']['auroc'][chosen['score']]:.3f}"
+    assert line.startswith(f"PGD on fp32 alone, L∞ 0.3, {counts}; area under the curve: {best}, ")
+    for module in (threshold, score_choice):
+        monkeypatch.setattr(module, "LEAST_TURNED", 25)
+    few = CliRunner().invoke(threshold.main, arguments)
+    assert few.output.startswith("toy: suspicious above kullback_leibler")
+    assert few.output.endswith(f"{counts}: too few to choose a score by, so it is the usual one\n")

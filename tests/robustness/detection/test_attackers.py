@@ -8,12 +8,12 @@ import pytest
 
 from robustness.attacks.climb import Schedule
 from robustness.detection.attackers import AWAY_LOSSES, FIRST, LAST, DetectorUnderAttack, strongest_of
-from robustness.detection.auroc import auroc
 from robustness.detection.detection_report import DetectionReport, Way
 from robustness.parameters import AttackParameters
 from robustness.probe import probe
 from robustness.reporting.share import Share
 from robustness.victim import Victim
+from runtime.auroc import auroc
 from runtime.bundle import load_bundle
 from runtime.detection import Scorer
 from runtime.errors import InvalidValue

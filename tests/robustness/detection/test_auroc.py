@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from robustness.detection.auroc import auroc, auroc_interval
+from robustness.detection.auroc import auroc_interval
+from runtime.auroc import auroc
 
 Scores = NDArray[np.float64]
 
