@@ -17,7 +17,7 @@ from rich.text import Text
 from export.bundle_folder import portable
 from export.data.examples import DataSet
 from export.data.image_folder import first_of
-from export.data.own_images import OwnImages
+from export.data.own_folder import OwnImages
 from export.own_images_options import MOST_EPOCHS, ROBUST_EPS
 from export.training.budget import epochs_within, measured_pace
 from export.training.own_images import Choices, fine_tuning_epochs, own_recipe, parse_members

@@ -15,6 +15,8 @@ from runtime.manifest import DIGIT_BOX, Input
 from runtime.plain_png import plain_levels
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
+"""Of files of these formats, in small letters."""
 BRIGHT = 0.5
 FAINT = 0.2
 """What is no brighter than this, its ground taken as 0 and full brightness as 1, is no ink."""

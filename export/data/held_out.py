@@ -11,7 +11,7 @@ from export.data.cifar10 import load_cifar10
 from export.data.examples import DataError, DataSet, Examples, Indices, as_pixels
 from export.data.imagenet import load_imagenet, load_imagenette
 from export.data.mnist import load_mnist
-from export.data.own_images import PREFIX, images_of
+from export.data.own_folder import PREFIX, images_of
 from runtime.manifest import Input, Manifest
 
 Loader = Callable[[Path | None, Input, bool], DataSet]

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from export.data.examples import SPLIT_SEED, DataError, Indices
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
+from runtime.images import SUFFIXES
 
 
 @dataclass(frozen=True)

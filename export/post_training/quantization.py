@@ -11,7 +11,7 @@ from torch import Tensor
 from export.post_training.grids import Grid, best_grid
 from export.post_training.onnx_nodes import OnnxGraph, Values
 from export.post_training.operators import gridded
-from export.post_training.rounding import Levels, best_scales, compensated, nearest, refitted, widest_scales
+from export.post_training.rounding import Levels, compensated, nearest, refitted, weighted_scales, widest_scales
 from export.post_training.weighted_layers import WeightedLayer, weighted_layer
 
 Array = NDArray[np.float32]
@@ -154,7 +154,7 @@ class _Walk:
 
     def _scales(self, weights: Tensor, importance: Tensor) -> Tensor:
         """As they will be stored."""
-        return best_scales(weights, self._bits, importance).float().double()
+        return weighted_scales(weights, self._bits, importance).float().double()
 
 
 def channel_means(values: Array, axis: int) -> Array:

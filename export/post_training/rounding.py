@@ -24,7 +24,7 @@ class Levels:
         return self.levels * self.scales
 
 
-def best_scales(weights: Tensor, bits: int, importance: Tensor) -> Tensor:
+def weighted_scales(weights: Tensor, bits: int, importance: Tensor) -> Tensor:
     """Scales [G, O, 1] of `bits`-bit levels with the smallest squared error for weights [G, O, K].
 
     `importance` [G, K], the mean square of each input, weighs a weight's error by what it does to the output.

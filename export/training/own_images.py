@@ -7,7 +7,7 @@ from functools import partial
 
 from torch import nn
 
-from export.data.own_images import PREFIX, OwnImages, images_of
+from export.data.own_folder import PREFIX, OwnImages, images_of
 from export.training.objectives import CrossEntropy, NoiseFgsm, Objective
 from export.training.recipe import MemberRecipe, Recipe, Training
 from models.networks import photo_net

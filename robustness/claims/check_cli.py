@@ -16,7 +16,7 @@ from rich.text import Text
 
 from robustness.claims.claim import BadClaim, Claim, read_claim
 from robustness.claims.entry import Entered, Origin, Target, enter_claim
-from robustness.claims.judgement import judge_claim, lowered, norm_of
+from robustness.claims.judgement import judge_claim, lowered, norm_of, same_images
 from robustness.claims.said import document, entered_text, report_text, verdict_text
 from robustness.cli import main
 from robustness.evaluation.image_sets import ImageSet, open_images
@@ -130,7 +130,7 @@ def _check(
     report = None if attached is None else attached.report
     norm, eps = _ball(claim, asked, report, manifest)
     source = _test_images(asked, held_out, manifest)
-    known = report is not None and (source.name, source.sums) == (report.images.data_set, report.images.sums)
+    known = report is not None and same_images(report, source)
     if asked.enter and not (report is not None and known):
         raise BadClaim(_no_report(manifest, source, report))
     among = np.array(report.images.indices) if report is not None and known else None
@@ -174,7 +174,7 @@ def _no_report(manifest: Manifest, source: ImageSet, report: Report | None) -> s
         )
     return (
         f"{manifest.name}: expected the test images of the bundle's report, {report.images.data_set} with its "
-        f"checksums, got {source.name}, which are others: nothing is entered"
+        f"checksums and pixels, got {source.name}, which are others: nothing is entered"
     )
 
 

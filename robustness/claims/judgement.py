@@ -6,16 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustness.claims.claim import BadClaim, Claim, refuse_outside
-from robustness.evaluation.image_sets import ImageSet, Indices
+from robustness.evaluation.image_sets import AT_ONCE, ImageSet, Indices, pixels_sha256
 from robustness.evaluation.ledger import TOLERANCE, Flags
 from robustness.evaluation.worker import judge
 from robustness.norms import NORMS, NormName
 from robustness.reporting.report import Report
 from robustness.reporting.share import Share
 from robustness.victim import Array, Victim
-
-AT_ONCE = 500
-"""Test images looked at together."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +112,17 @@ def in_the_ball(
     same = norm == judgement.norm
     size = judgement.size if same else distances(claim.images, judgement.indices, source, norm)
     return size, judgement.in_range & (size <= report.eps + report.tolerance)
+
+
+def same_images(report: Report, source: ImageSet) -> bool:
+    """Whether these are the images of the report, and not just files of their names and sizes."""
+    images = report.images
+    if (source.name, source.sums) != (images.data_set, images.sums):
+        return False
+    indices = np.array(images.indices)
+    if images.pixels_sha256 is None:
+        return True
+    return images.pixels_sha256 == pixels_sha256(source.pixels(indices[part]) for part in _parts(len(indices)))
 
 
 def norm_of(report: Report) -> NormName:

@@ -64,6 +64,7 @@ class Plan:
             "n": len(self.drawn.labels),
             "data set": [self.drawn.data_set, self.drawn.sums],
             "indices": self.drawn.indices.tolist(),
+            "pixels": self.drawn.pixels_sha256,
             "chunk": self.chunk,
             "steps": [described(step) for step in self.steps],
         }

@@ -1,7 +1,7 @@
 """Labelled test images, wherever they come from, and the ones that are drawn from them to be attacked."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from robustness.attacks.attack import Labels
 from robustness.victim import Array
 from runtime.errors import EmpirError, ImageError, ImageTooLarge, InvalidValue
-from runtime.images import decode_image
+from runtime.images import SUFFIXES, decode_image
 from runtime.manifest import Manifest
 
 Indices = NDArray[np.int64]
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
 
 
 class BadImages(EmpirError):
@@ -71,6 +70,23 @@ class Drawn:
     images: Array
     labels: Labels
     unreadable: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def pixels_sha256(self) -> str:
+        """By which they are known again, whatever files they come from: `sums` may be of names and sizes alone."""
+        return pixels_sha256([self.images])
+
+
+AT_ONCE = 500
+"""Images that are looked at together."""
+
+
+def pixels_sha256(parts: Iterable[Array]) -> str:
+    """SHA-256 of images float32 [B, C, H, W], part after part."""
+    found = hashlib.sha256()
+    for images in parts:
+        found.update(np.ascontiguousarray(images, dtype="<f4").data)
+    return found.hexdigest()
 
 
 def draw(source: ImageSet, n: int, seed: int, *, skip_unreadable: bool = False) -> Drawn:

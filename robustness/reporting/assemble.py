@@ -233,6 +233,7 @@ def _images(plan: Plan) -> DrawnImages:
     return DrawnImages(
         data_set=drawn.data_set,
         sums=drawn.sums,
+        pixels_sha256=drawn.pixels_sha256,
         total=drawn.total,
         n=len(indices),
         indices=indices,

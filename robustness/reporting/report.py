@@ -54,7 +54,12 @@ class DrawnImages(Part):
     """The images attacked: the first n of a permutation of the test set drawn from the seed."""
 
     data_set: str
-    sums: dict[str, str] = Field(description="Checksums of the files that the test set comes from.")
+    sums: dict[str, str] = Field(
+        description="Checksums of the files that the test set comes from; of a folder that of their names and sizes."
+    )
+    pixels_sha256: str | None = Field(
+        None, description="Of the images attacked, float32 as they were decoded; null in older reports."
+    )
     total: int = Field(description="Images in the test set.")
     n: int
     indices: list[int] = Field(description="In the test set, in the order in which they were drawn.")

@@ -54,6 +54,8 @@ def origin(report: Report) -> Section:
     sums: list[list[Content]] = [
         [f"{images.data_set}: {name}", _hash(value), ""] for name, value in images.sums.items()
     ]
+    if images.pixels_sha256 is not None:
+        sums.append([f"{images.data_set}: pixels of the {images.n} images", _hash(images.pixels_sha256), ""])
     heads = columns("File|Checksum", "Size")
     indices = element("p", " ".join(str(index) for index in images.indices), class_="indices")
     body = join(

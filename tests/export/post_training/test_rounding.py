@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from export.post_training.grids import best_grid
-from export.post_training.rounding import Levels, best_scales, compensated, nearest, refitted, widest_scales
+from export.post_training.rounding import Levels, compensated, nearest, refitted, weighted_scales, widest_scales
 
 
 def problem(seed: int, rows: int = 3, width: int = 6, correlation: float = 0.8) -> tuple[Tensor, Tensor, Tensor]:
@@ -30,7 +30,7 @@ def output_error(levels: Levels, weights: Tensor, inputs: Tensor) -> float:
 @given(st.integers(0, 10_000), st.integers(2, 8))
 def test_levels_are_integers_of_their_range(seed: int, bits: int) -> None:
     weights, _, moments = problem(seed)
-    scales = best_scales(weights, bits, moments.diagonal(dim1=-2, dim2=-1))
+    scales = weighted_scales(weights, bits, moments.diagonal(dim1=-2, dim2=-1))
     for found in (nearest(weights, scales, bits), compensated(weights, scales, bits, moments)):
         assert torch.equal(found.levels, found.levels.round())
         assert found.levels.min() >= -(2 ** (bits - 1)) and found.levels.max() < 2 ** (bits - 1)
@@ -43,7 +43,7 @@ def test_the_best_scale_is_no_worse_than_the_widest(seed: int) -> None:
     widest = weights.abs().amax(dim=-1, keepdim=True) / 7
     found, plain = (
         ((nearest(weights, scales, 4).weights - weights).square() * importance[:, None]).sum(dim=-1)
-        for scales in (best_scales(weights, 4, importance), widest)
+        for scales in (weighted_scales(weights, 4, importance), widest)
     )
     assert (found <= plain + 1e-12).all()
 
@@ -53,7 +53,7 @@ def test_compensated_rounding_comes_near_the_best_of_all() -> None:
     lost, gained, best = 0.0, 0.0, 0.0
     for seed in range(10):
         weights, inputs, moments = problem(seed, rows=1, width=5)
-        scales = best_scales(weights, 2, moments.diagonal(dim1=-2, dim2=-1))
+        scales = weighted_scales(weights, 2, moments.diagonal(dim1=-2, dim2=-1))
         every = torch.tensor(list(itertools.product(range(-2, 2), repeat=5)), dtype=torch.float64)
         for group in range(2):
             candidates = every * scales[group]
@@ -104,6 +104,6 @@ def test_at_the_widest_scales_the_largest_weight_is_the_top_level_and_no_search_
     widest = widest_scales(weights, bits)
     assert (nearest(weights, widest, bits).levels.abs().amax(dim=-1) == 2 ** (bits - 1) - 1).all()
     importance = torch.ones(2, 30, dtype=torch.float64)
-    found = best_scales(weights, bits, importance)
+    found = weighted_scales(weights, bits, importance)
     errors = [(nearest(weights, each, bits).weights - weights).square().sum() for each in (found, widest)]
     assert errors[0] <= errors[1]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from export.data.own_images import OwnImages
+from export.data.own_folder import OwnImages
 from export.training.objectives import CrossEntropy, NoiseFgsm
 from export.training.own_images import NETWORKS, Choices, members_of, network_of, own_recipe, parse_members, recipe_of
 from models.folding import freeze

@@ -177,6 +177,25 @@ def test_a_report_on_other_images_is_not_compared(
     assert report == "the bundle's report is on other test images: its worst case is not compared"
 
 
+@pytest.mark.parametrize("changed", [False, True], ids=["these", "others"])
+def test_a_report_on_files_of_the_same_names_and_sizes_is_compared_by_their_pixels(
+    toy: ToyBundle, toy_copy: Path, adversarial: Array, test_set: Path, tmp_path: Path, changed: bool
+) -> None:
+    pixels = toy.images[:N] * np.float32(0.5 if changed else 1)
+    sums = {test_set.name: hashlib.sha256(test_set.read_bytes()).hexdigest()}
+    images = DrawnImages(
+        data_set="quadrants",
+        sums=sums,
+        pixels_sha256=hashlib.sha256(pixels.tobytes()).hexdigest(),
+        total=24,
+        n=N,
+        indices=list(range(N)),
+    )
+    attach(toy_copy, toy, test_set, images=images)
+    *_, report = lines(run(toy_copy, claim(tmp_path, toy, adversarial, [5]), test_set), 0)
+    assert ("on other test images: its worst case is not compared" in report) == changed
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

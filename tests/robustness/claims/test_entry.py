@@ -245,7 +245,7 @@ def test_a_break_between_the_files_is_mended_by_the_same_command(case: Case, mon
         ),
         (
             lambda case: np.savez(case.test_set, images=np.zeros((N, 1, 8, 8), np.uint8), labels=np.zeros(N, int)),
-            "toy: expected the test images of the bundle's report, quadrants with its checksums, got quadrants, which",
+            "toy: expected the test images of the bundle's report, quadrants with its checksums and pixels, got",
         ),
         (
             lambda case: (case.bundle / REPORT).write_text(

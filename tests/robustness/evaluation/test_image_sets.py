@@ -1,15 +1,17 @@
 """Labelled images from files and folders: drawn by the seed, and refused with what was expected."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from robustness.evaluation.image_sets import ArraySet, BadImages, UnreadableImage, draw, open_images
+from robustness.evaluation.image_sets import ArraySet, BadImages, UnreadableImage, draw, open_images, pixels_sha256
 from runtime.errors import InvalidValue
 from runtime.images import encode_png
 from tests.linear_victim import LINEAR_MANIFEST
+from tests.robustness.evaluations import plan
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 1, 8, 8)).astype(np.uint8)
 LABELS = np.array([0, 1, 2, 0, 1, 2])
@@ -122,3 +124,22 @@ def test_where_all_can_be_read_the_draw_is_the_same() -> None:
     np.testing.assert_array_equal(strict.indices, lenient.indices)
     np.testing.assert_array_equal(strict.images, lenient.images)
     assert lenient.unreadable == {}
+
+
+def test_pictures_of_the_same_names_and_sizes_are_told_apart(tmp_path: Path) -> None:
+    """A folder's sums are of names and sizes: these two differ in a pixel alone."""
+    drawn = []
+    for level in (10, 11):
+        image = np.full((1, 8, 8), level, np.float32)
+        (tmp_path / "cat").mkdir(exist_ok=True)
+        (tmp_path / "cat" / "a.png").write_bytes(encode_png(image / np.float32(255)))
+        drawn.append(draw(open_images(tmp_path, LINEAR_MANIFEST), 1, seed=0))
+    one, other = drawn
+    assert one.sums == other.sums and one.pixels_sha256 != other.pixels_sha256
+    assert plan(one).fingerprint() != plan(other).fingerprint()
+
+
+def test_the_sum_of_pixels_is_that_of_float32_in_the_order_of_the_draw() -> None:
+    drawn = draw(ArraySet("six", {}, LABELS, IMAGES), 4, seed=3)
+    expected = hashlib.sha256((IMAGES[drawn.indices] / np.float32(255)).astype("<f4").tobytes()).hexdigest()
+    assert drawn.pixels_sha256 == expected == pixels_sha256([drawn.images[:1], drawn.images[1:]])

@@ -1,4 +1,4 @@
-"""export/data/own_images.py: what is held out, what is refused before any training, and finding the images again."""
+"""export/data/own_folder.py: what is held out, what is refused before any training, and finding the images again."""
 
 import shutil
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from export.data.examples import DataError
-from export.data.own_images import OwnImages, images_of
+from export.data.own_folder import OwnImages, images_of
 from runtime.manifest import Manifest
 from tests.linear_victim import LINEAR_MANIFEST
 from tests.pictures import SPEC, write_classes, write_picture
