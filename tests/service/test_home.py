@@ -77,7 +77,7 @@ def test_the_page_learns_what_it_may_ask(server: Live) -> None:
     assert attacks == {
         "fgsm": ("Steps", 1, 1),
         **dict.fromkeys(("bim", "mim", "pgd", "apgd"), ("Steps", 40, 1000)),
-        "cw-l2": ("Steps", 100, 1000),
+        "cw-l2": ("Steps", 200, 1000),
         "deepfool": ("Steps", 50, 1000),
         **dict.fromkeys(("square", "hopskipjump"), ("Queries", 5000, 10_000)),
     }

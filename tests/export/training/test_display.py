@@ -33,7 +33,7 @@ def test_what_was_done_before_an_interruption_does_not_count_into_the_pace() -> 
 
 def test_the_total_is_of_every_stage() -> None:
     assert total_cost(MNIST_EMPIR) == 20 + 2 * 20 * QUANTIZED_COST  # each from the start
-    assert total_cost(MNIST) == pytest.approx(14 + 2 * (14 + 3 * QUANTIZED_COST))  # twins, and then fine-tuning
+    assert total_cost(MNIST) == pytest.approx(14 + 2 * (14 + 10 * QUANTIZED_COST))  # twins, and then fine-tuning
     plain = MNIST_EMPIR.training
     assert total_cost(dataclasses.replace(MNIST_EMPIR, members=MNIST_EMPIR.members[:1], teacher=plain)) == 40
 

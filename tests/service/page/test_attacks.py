@@ -143,7 +143,7 @@ def test_an_attack_brings_its_own_number_of_steps(server: Live, window: Window) 
     page = window(server).page
     steps = page.get_by_label("Steps")
     expect(steps).to_have_value("40")
-    for kind, shown in (("cw-l2", "100"), ("deepfool", "50"), ("fgsm", "1"), ("mim", "40")):
+    for kind, shown in (("cw-l2", "200"), ("deepfool", "50"), ("fgsm", "1"), ("mim", "40")):
         page.locator("#kind").select_option(kind)
         expect(steps).to_have_value(shown)
     steps.fill("7")
