@@ -1,7 +1,6 @@
 """The detector: its score and its threshold, chosen on validation images, asked of the served graphs."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from export.data.examples import Examples, as_pixels
 from export.score_choice import Attacked, best_of, fitting_scores, measure_scores, usual_score
+from runtime.aside import write_aside
 from runtime.bundle import MANIFEST, load_bundle
 from runtime.detection import Scorer
 from runtime.ensemble import Ensemble
@@ -93,9 +93,7 @@ def add_detection(folder: Path, validation: Examples, score: ScoreName | None = 
     # The document itself, not what was read from it: fields that it leaves to their defaults stay out.
     document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     document["detection"] = detection.model_dump(mode="json")
-    written = folder / f".{MANIFEST}.new"
-    written.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(written, folder / MANIFEST)
+    write_aside(folder / MANIFEST, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
     return bundle.manifest.model_copy(update={"detection": detection})
 
 

@@ -13,8 +13,8 @@ from runtime.bundle import Bundle
 from runtime.detection import SCORES, Scorer
 from runtime.ensemble import Ensemble
 from runtime.gradients import Differentiable, GradientGraph
-from runtime.manifest import BETWEEN_KINDS, Input, Manifest, Member, ScoreChoice, ScoreName
-from runtime.prediction import Prediction
+from runtime.manifest import BETWEEN_KINDS, Manifest, Member, ScoreChoice, ScoreName
+from runtime.usual_eps import usual_linf_eps
 
 Array = NDArray[np.float32]
 
@@ -70,7 +70,7 @@ def measure_scores(
     The unaware attacker of a report: PGD on one member alone, to the end; an image counts if its verdict was right and
     is wrong then.
     """
-    eps = usual_eps(manifest.input)
+    eps = usual_linf_eps(manifest.input.channels)
     indices = np.sort(np.random.default_rng(SEED).permutation(len(validation))[: images_for(attacked.member.macs)])
     generator = np.random.default_rng(SEED)
     parts = [indices[start : start + AT_ONCE] for start in range(0, len(indices), AT_ONCE)]
@@ -87,7 +87,7 @@ def measure_scores(
         fell = was_right & (after.verdict != labels)
         right += int(was_right.sum())
         for name, scorer in scorers.items():
-            turned[name].append(scores_of(scorer, after)[fell])
+            turned[name].append(scorer.ranking(after)[fell])
     scores = {name: np.concatenate(found) for name, found in turned.items()}
     areas = {name: auroc(each, clean[name]) for name, each in scores.items()}
     return ScoreChoice(
@@ -141,17 +141,6 @@ def images_for(macs: int) -> int:
     """How many images are attacked of a network of so many multiply-accumulates."""
     each = STEPS * FORWARD_AND_BACK * max(1, macs)
     return min(MOST_ATTACKED, max(LEAST_ATTACKED, int(MOST_OPERATIONS / each)))
-
-
-def usual_eps(spec: Input) -> float:
-    """The literature's radius: MNIST's for grey images, CIFAR-10's for colour."""
-    return 0.3 if spec.channels == 1 else 8 / 255
-
-
-def scores_of(scorer: Scorer, prediction: Prediction) -> NDArray[np.float64]:
-    """The score of each image [N]; minus infinity where none can be told: it raises no alarm."""
-    scores = scorer(prediction)
-    return np.where(np.isnan(scores), -np.inf, scores)
 
 
 def _kinds(manifest: Manifest) -> int:

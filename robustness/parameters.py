@@ -13,6 +13,7 @@ from robustness.attacks.registry import require_norm
 from robustness.norms import NORMS, NormName
 from runtime.errors import InvalidValue
 from runtime.manifest import Manifest
+from runtime.usual_eps import usual_linf_eps
 
 GradientAttackName = Literal["fgsm", "bim", "mim", "pgd", "apgd"]
 SmallestAttackName = Literal["cw-l2", "deepfool"]
@@ -178,7 +179,7 @@ def unnamed_warning(attack: AttackName) -> str:
 def default_eps(norm: NormName, channels: int) -> float:
     """The literature's threat models: MNIST's for grey images, CIFAR-10's for colour."""
     if norm == "linf":
-        return 0.3 if channels == 1 else 8 / 255
+        return usual_linf_eps(channels)
     return 2.0 if channels == 1 else 0.5
 
 

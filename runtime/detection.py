@@ -102,6 +102,11 @@ class Scorer:
         known = (prediction.votes[self.members] != NO_VOTE).all(axis=0)
         return np.where(known, self.of_logits(prediction.logits), np.nan)
 
+    def ranking(self, prediction: Prediction) -> Floats:
+        """The score of each image [N]; minus infinity where none can be told: it raises no alarm."""
+        scores = self(prediction)
+        return np.where(np.isnan(scores), -np.inf, scores)
+
     def of_logits(self, logits: NDArray[np.float32]) -> Floats:
         """The score of each image [N], of the logits [M, N, K] of all the manifest's members."""
         return self.score(self.log_probs(logits), self.full)

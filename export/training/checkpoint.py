@@ -1,11 +1,11 @@
 """Checkpoints: the state of a training, written whole after every epoch."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from runtime.aside import write_aside_by
 from runtime.errors import EmpirError
 
 
@@ -18,12 +18,7 @@ class TrainingError(EmpirError):
 def save_checkpoint(path: Path, identity: str, state: dict[str, Any]) -> None:
     """Write `state`, what the training `identity` needs to go on; a file there is replaced whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        torch.save({"identity": identity, **state}, file)
-        file.flush()
-        os.fsync(file.fileno())  # a rename may outlive a power cut that its data does not
-    os.replace(partial, path)
+    write_aside_by(path, lambda file: torch.save({"identity": identity, **state}, file))
 
 
 def load_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:

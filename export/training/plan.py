@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from export.training.checkpoint import TrainingError
+from runtime.aside import write_aside
 
 PLAN = "plan.json"
 
@@ -27,9 +28,7 @@ def planned_epochs(folder: Path, options: dict[str, str], choose: Callable[[], i
         return epochs
     epochs = choose()
     folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps({"options": options, "epochs": epochs}, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_aside(path, (json.dumps({"options": options, "epochs": epochs}, indent=2) + "\n").encode())
     return epochs
 
 

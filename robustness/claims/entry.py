@@ -12,7 +12,6 @@ from robustness.claims.claim import BadClaim, Claim, read_claim
 from robustness.claims.judgement import Judgement, in_the_ball, judge_claim, norm_of
 from robustness.claims.lowered_report import lowered_report
 from robustness.evaluation.image_sets import ImageSet
-from robustness.evaluation.journal import write_aside
 from robustness.evaluation.ledger import Flags
 from robustness.evaluation.soundness import shortest
 from robustness.evaluation.worker import judge
@@ -25,6 +24,7 @@ from robustness.reporting.report_html import page
 from robustness.reporting.sentences import CLAIM
 from robustness.reporting.share import Share
 from robustness.victim import Array, Victim
+from runtime.aside import write_aside
 from runtime.manifest import Manifest
 
 

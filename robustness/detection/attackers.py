@@ -23,7 +23,6 @@ from runtime.auroc import auroc
 from runtime.detection import Floats, Scorer
 from runtime.errors import InvalidValue
 from runtime.manifest import Detection, Manifest
-from runtime.prediction import Prediction
 from runtime.vote import NO_VOTE
 
 VOTE_LOSS = "joint_margin"
@@ -133,7 +132,7 @@ class DetectorUnderAttack:
         if found:
             start = np.stack(list(found.values()))
             prediction = self.victim.predict(start)
-            ways[VOTE_LOSS, FIRST] = Turned(source, self._scores(prediction))
+            ways[VOTE_LOSS, FIRST] = Turned(source, self.scorer.ranking(prediction))
             towards = np.where(prediction.verdict == NO_VOTE, ANY_OTHER, prediction.verdict)
             last = self._to_the_end(VOTE_LOSS, images[source], start, labels[source], towards)[0]
             ways[VOTE_LOSS, LAST] = Turned(source[last.source], last.scores)
@@ -151,7 +150,7 @@ class DetectorUnderAttack:
         climbed = make_loss(loss, self.victim).loss
         iterates, last = last_of(trajectory(self.victim, images, start, goals, climbed, self.schedule))
         turned = np.flatnonzero(last.verdict != labels)
-        return Turned(turned, self._scores(last)[turned]), iterates
+        return Turned(turned, self.scorer.ranking(last)[turned]), iterates
 
     def detector_aware(self, images: Array, labels: Labels, found: dict[int, Array]) -> Turned:
         """From the images that turn the vote on: climb a loss of the vote + lambda (threshold - score), for several.
@@ -169,7 +168,7 @@ class DetectorUnderAttack:
         for vote_loss, weight in product(EVADING_LOSSES, self.lambdas):
             evading = self._evading(vote_loss, weight)
             for _, prediction in trajectory(self.victim, images[source], start, goals, evading, self.schedule):
-                scores = np.where(prediction.verdict != goals.label, self._scores(prediction), np.inf)
+                scores = np.where(prediction.verdict != goals.label, self.scorer.ranking(prediction), np.inf)
                 best = np.minimum(best, scores)
         return Turned(source, best)
 
@@ -185,15 +184,10 @@ class DetectorUnderAttack:
 
         return loss
 
-    def _scores(self, prediction: Prediction) -> Floats:
-        """The score of each image [N]; minus infinity where none can be told: it raises no alarm."""
-        scores = self.scorer(prediction)
-        return np.where(np.isnan(scores), -np.inf, scores)
-
     def _clean(self, images: Array, labels: Labels) -> tuple[Floats, NDArray[np.bool_]]:
         predictions = [self.victim.predict(images[start : start + CHUNK]) for start in range(0, len(images), CHUNK)]
         verdicts = np.concatenate([prediction.verdict for prediction in predictions])
-        return np.concatenate([self._scores(prediction) for prediction in predictions]), verdicts == labels
+        return np.concatenate([self.scorer.ranking(prediction) for prediction in predictions]), verdicts == labels
 
     @property
     def _alone(self) -> str:

@@ -18,7 +18,7 @@ from robustness.cli import main
 from robustness.evaluation.crew import Alone, Crew, Processes, RayCluster
 from robustness.evaluation.evaluate import Advance, Plan, evaluate
 from robustness.evaluation.image_sets import BadImages, ImageSet, draw, open_images
-from robustness.evaluation.journal import Journal, write_aside
+from robustness.evaluation.journal import Journal
 from robustness.evaluation.suites import Target, make_suite, suite_eps
 from robustness.norms import NORMS, NormName
 from robustness.parameters import number
@@ -26,6 +26,7 @@ from robustness.reporting.assemble import Sitting, write_report
 from robustness.reporting.report import REPORT, Report
 from robustness.reporting.terminal import show
 from robustness.victim import Victim
+from runtime.aside import write_aside
 from runtime.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle
 from runtime.cli import bundles_option, data_dir_option, open_bundle
 from runtime.ensemble import usable_cores

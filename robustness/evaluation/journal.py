@@ -2,18 +2,17 @@
 way."""
 
 import json
-import os
 import shutil
-from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robustness.evaluation.worker import Judged, Outcome
+from runtime.aside import write_aside, write_aside_by
 from runtime.errors import EmpirError
 
 PLAN = "plan.json"
@@ -65,7 +64,9 @@ class Journal:
         judged = outcome.judged
         verdicts = {"verdict": judged.verdict, "votes": judged.votes, "degraded": judged.degraded}
         arrays: dict[str, NDArray[Any]] = {"source": outcome.source, "images": outcome.images, **verdicts}
-        _write(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))  # last: the step has run
+        write_aside_by(
+            path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays)
+        )  # last: the step has run
 
     def tick(self, seconds: float) -> float:
         """Note that this sitting has lasted so long; the seconds of all sittings."""
@@ -86,20 +87,6 @@ class Journal:
 
     def _clock(self) -> float:
         return float(_read(self.folder / CLOCK) or 0.0)
-
-
-def write_aside(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    _write(path, lambda file: file.write(data))
-
-
-def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    with scratch.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())  # a rename may outlive a power cut that its data does not
-    os.replace(scratch, path)
 
 
 def _read(path: Path) -> Any:

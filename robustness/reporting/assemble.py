@@ -15,7 +15,6 @@ from robustness.evaluation.checks import Evidence, run_checks
 from robustness.evaluation.evaluate import Plan
 from robustness.evaluation.findings import Findings
 from robustness.evaluation.image_sets import Indices
-from robustness.evaluation.journal import write_aside
 from robustness.evaluation.ledger import TOLERANCE, Ledger
 from robustness.evaluation.soundness import known, plant, shortest, zero_gradients
 from robustness.evaluation.suites import CHECK_IMAGES, ITERATIVE, MORE_STEPS, ONE_STEP, QUERIES, VERSION, unit
@@ -40,6 +39,7 @@ from robustness.reporting.report_html import PAGE, page
 from robustness.reporting.sentences import UNTRUSTED, percent_of, worst_case
 from robustness.reporting.share import Share
 from robustness.victim import Array, Victim
+from runtime.aside import write_aside
 from runtime.manifest import Manifest
 from runtime.origin import git_commit, hardware, packages
 

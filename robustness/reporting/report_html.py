@@ -8,12 +8,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from robustness.evaluation.journal import write_aside
 from robustness.reporting.older import told_now
 from robustness.reporting.page import attacks, head, measured, members, origin
 from robustness.reporting.page.markup import Element, element
 from robustness.reporting.page.parts import Section
 from robustness.reporting.report import Report
+from runtime.aside import write_aside
 from runtime.errors import EmpirError
 from runtime.expectation import expectation
 

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from export import score_choice
 from export.data.examples import Split
 from export.detection import add_detection, choose_detection
-from export.score_choice import Attacked, attack_alone, best_of, fitting_scores, images_for, usual_eps
+from export.score_choice import Attacked, attack_alone, best_of, fitting_scores, images_for
 from robustness.parameters import default_eps
 from runtime.bundle import load_bundle
 from runtime.detection import Scorer
 from runtime.ensemble import Ensemble
-from runtime.manifest import Input, ScoreChoice, ScoreName
+from runtime.manifest import ScoreChoice, ScoreName
+from runtime.usual_eps import usual_linf_eps
 from tests.toy_bundle import ToyBundle, rewrite
 from tests.toys import W2A4, Array, toy_entry, toy_manifest
 
@@ -50,8 +51,7 @@ def test_of_a_linear_network_the_attack_ends_in_the_corner_of_the_ball(seed: int
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_radius_is_that_of_an_evaluation(channels: int) -> None:
-    spec = Input.model_validate({"channels": channels, "height": 8, "width": 8, "resize": "center_crop"})
-    assert usual_eps(spec) == default_eps("linf", channels)
+    assert usual_linf_eps(channels) == default_eps("linf", channels)
 
 
 def test_a_large_network_is_attacked_on_fewer_images() -> None:
