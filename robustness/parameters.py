@@ -89,7 +89,7 @@ def plan(parameters: AttackParameters, manifest: Manifest) -> Plan:
     """Check `parameters` for this bundle and fill in what was left open.
 
     Defaults: pgd, or square for members without gradient graphs; eps 0.3 (linf) or 2 (l2) for grey images, 8/255 or 0.5
-    for colour; 40 steps of 2.5 eps / steps, for APGD of 2 eps to begin with; FGSM: one step of eps; CW-L2: 100 steps in
+    for colour; 40 steps of 2.5 eps / steps, for APGD of 2 eps to begin with; FGSM: one step of eps; CW-L2: 200 steps in
     each of six searches; DeepFool: 50; attacks that only ask: 5,000 queries. Raises InvalidValue, naming the parameter.
     """
     asked = default_attack(manifest) if parameters.attack is None else parameters.attack
