@@ -17,6 +17,7 @@ from benchmarks.batching import batching
 from benchmarks.context import Context
 from benchmarks.cost import cost
 from benchmarks.figure import Figure
+from benchmarks.first_answer import first_answer
 from benchmarks.halving import halving
 from benchmarks.kernels import kernels
 from benchmarks.probe import probes
@@ -37,6 +38,7 @@ BENCHMARKS = {
     "agreement": Benchmark(agreement, "how well the served graphs agree with PyTorch"),
     "size": Benchmark(size, "the largest file of a low-precision member"),
     "cost": Benchmark(cost, "CPU time of both modes over the full-precision member's"),
+    "first": Benchmark(first_answer, "seconds from a fresh clone to its first answer, without downloads"),
     "start": Benchmark(start, "seconds until a server is ready"),
     "serving": Benchmark(
         serving, "rates, latencies and memory of a server, over its limits and a handler written by hand"
