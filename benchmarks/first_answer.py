@@ -27,8 +27,8 @@ def first_answer(_: Context) -> list[Figure]:
     """Packages are fetched once and then taken from a folder; each round is a clone and an environment of its own."""
     with tempfile.TemporaryDirectory() as scratch:
         wheels = Path(scratch) / "wheels"
-        for what in (["--require-hashes", "-r", str(ROOT / "requirements.lock")], [BUILD]):
-            _quietly(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(wheels), *what)
+        for wanted in (["--require-hashes", "-r", str(ROOT / "requirements.lock")], [BUILD]):
+            _quietly(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(wheels), *wanted)
         seconds = [_answered(Path(scratch) / f"clone-{number}", wheels) for number in range(ROUNDS)]
     what = "seconds from git clone to the first answer, without downloads"
     return [Figure(what, f"at most {MOST_S:g}", spread(seconds, 1), median(seconds) <= MOST_S)]
