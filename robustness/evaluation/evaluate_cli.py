@@ -23,18 +23,18 @@ from robustness.evaluation.suites import Target, make_suite, suite_eps
 from robustness.norms import NORMS, NormName
 from robustness.parameters import number
 from robustness.reporting.assemble import Sitting, write_report
+from robustness.reporting.attached import attach_report, refuse_to_lose
 from robustness.reporting.report import REPORT, Report
 from robustness.reporting.terminal import show
 from robustness.victim import Victim
-from runtime.aside import write_aside
-from runtime.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle
+from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.cli import bundles_option, data_dir_option, open_bundle
 from runtime.ensemble import usable_cores
 from runtime.errors import EmpirError, InvalidValue, described
 from runtime.manifest import Manifest
 from runtime.progress_lines import ProgressLines
 
-__all__ = ["attach_report", "evaluate_command", "main", "show"]
+__all__ = ["evaluate_command", "main", "show"]
 
 HEAD = {
     *("trustworthy", "failed_checks", "summary", "suite", "norm", "eps", "seed", "clean", "robust", "confirmed"),
@@ -113,7 +113,11 @@ class Asked:
 @click.option("--ray", "address", metavar="ADDRESS", help="Work on the Ray cluster at this address, or `local`.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder. [reports/BUNDLE-SUITE]")
 @click.option("--attach", is_flag=True, help="Put the report into the bundle too, and name it in its manifest.")
-@click.option("--force", is_flag=True, help="Replace a report that is at --out already, once the new one is there.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Replace a report that is at --out already, once the new one is there; with --attach, in the bundle too.",
+)
 @click.option(
     "--json", "as_json", is_flag=True, help="The head of the report, for machines; the whole is in report.json."
 )
@@ -151,11 +155,13 @@ def evaluate_command(
         out = out or Path("reports") / f"{opened.manifest.name}-{asked['suite']}"
         if (out / REPORT).exists() and not force:
             raise InvalidValue(f"{out / REPORT}: there is a report already; expected --force, or another --out")
+        if attach and not force:
+            refuse_to_lose(opened.folder, opened.manifest, asked["n"])
         out.parent.mkdir(parents=True, exist_ok=True)  # where that cannot be done nothing need be attacked
         plan = Asked(**asked).plan(opened.manifest, ctx.obj)
         report = _evaluate(opened, plan, out, force, _crew(opened, workers, address), console)
         if attach:
-            attach_report(out, opened.folder)
+            attach_report(out, opened.folder, replace=force)
     except (EmpirError, OSError) as error:
         raise click.ClickException(described(error)) from error
     except KeyboardInterrupt:
@@ -216,15 +222,6 @@ def command_of(arguments: list[str]) -> str:
         value = value if separator else next(rest, "")
         kept += [IMAGES, Path(value).resolve().name] if option == IMAGES else []
     return shlex.join(kept)
-
-
-def attach_report(out: Path, bundle: Path) -> None:
-    """Copy the report of `out` into the bundle, and name it in the manifest; its version stays what it is."""
-    for file in sorted(each for each in out.iterdir() if each.is_file()):
-        write_aside(bundle / file.name, file.read_bytes())
-    path = bundle / MANIFEST
-    manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8")).model_copy(update={"report": REPORT})
-    write_aside(path, (manifest.model_dump_json(indent=2) + "\n").encode())
 
 
 def _crew(bundle: Bundle, workers: int | None, address: str | None) -> Callable[[], Crew]:

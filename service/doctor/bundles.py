@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from robustness.norms import eps_text
-from robustness.reporting.attached import attached_report
+from robustness.reporting.attached import about_another_detector, attached_report
 from runtime.bundle import MANIFEST, Bundle, bundle_folders, load_bundle
 from runtime.errors import BundleError
 from runtime.kernels import Kernels, kernels_of
@@ -88,6 +88,8 @@ def _report(folder: Path, manifest: Manifest, default: str) -> Finding:
     robust = f"{report.robust.share:.1%} robust ({where})"
     if report.bundle.version != manifest.version:
         return warn(topic, f"on version {report.bundle.version}, the bundle is {manifest.version}", measure)
+    if about_another_detector(report, manifest):
+        return warn(topic, f"{robust}; what it says of `suspicious` is about another score or threshold", measure)
     if not report.trustworthy:
         return warn(topic, f"{robust}, but checks failed: {', '.join(report.failed_checks)}", "Read the report's head")
     return ok(topic, f"{robust}; same version, every check passed")

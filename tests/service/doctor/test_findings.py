@@ -12,6 +12,7 @@ from runtime.kernels import Kernels
 from service.doctor import address, bundles, processor, variables
 from service.doctor.finding import Finding
 from service.settings import Settings
+from tests.linear_victim import LINEAR_MANIFEST
 from tests.live import Live
 from tests.toy_bundle import ToyBundle, flip_a_bit, neighbour
 from tests.toy_report import toy_report
@@ -127,15 +128,21 @@ def test_no_bundles_fail(tmp_path: Path, there: bool) -> None:
         ({}, "ok", "same version, every check passed"),
         ({"trustworthy": False, "failed_checks": ["queries"]}, "warn", "checks failed: queries"),
         ({"version": "0"}, "warn", "on version 0, the bundle is 1"),
+        (
+            {"detection": toy_report(LINEAR_MANIFEST).detection},
+            "warn",
+            "what it says of `suspicious` is about another score or threshold",
+        ),
         ({"name": "other"}, "fail", "expected a report on toy"),
     ],
     ids=str,
 )
 def test_a_report_is_judged(toy: ToyBundle, toy_copy: Path, change: dict[str, object], level: str, says: str) -> None:
     manifest = toy.manifest.model_copy(update={"report": REPORT})
-    report = json.loads(toy_report(manifest).model_dump_json())
+    report = toy_report(manifest, detection=change.get("detection")).model_dump(mode="json")
     for name, value in change.items():
-        (report["bundle"] if name in report["bundle"] else report)[name] = value
+        if name != "detection":
+            (report["bundle"] if name in report["bundle"] else report)[name] = value
     (toy_copy / MANIFEST).write_text(manifest.model_dump_json())
     (toy_copy / REPORT).write_text(json.dumps(report))
     finding = next(each for each in bundles.examined(toy_copy.parent, "toy")[0] if each.topic == "toy, report")
