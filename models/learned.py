@@ -205,8 +205,13 @@ def weight_levels(weight: Tensor, scale: Tensor, bits: int) -> Tensor:
 
 
 def best_scales(weight: Tensor, bits: int, candidates: int = 40) -> Tensor:
-    """For each output channel the scale, of `candidates`, with the smallest mean squared error; float32 [O]."""
+    """For each output channel the scale, of `candidates`, with the smallest mean squared error; float32 [O].
+
+    At one bit that is the mean of the absolute weights (Rastegari et al., arXiv 1603.05279, equation 6).
+    """
     flat = weight.flatten(1)
+    if bits == 1:
+        return flat.abs().mean(dim=1).clamp(min=SMALLEST_SCALE)
     largest = flat.abs().amax(dim=1).clamp(min=SMALLEST_SCALE) / symmetric_top(bits)
     shares = torch.linspace(1, 0.3, candidates)
     errors = torch.stack(

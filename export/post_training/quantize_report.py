@@ -29,13 +29,15 @@ def assumptions(classifier: Classifier, spec: Input, labels: str | None, photos:
 
 
 def summary(manifest: Manifest, members: Sequence[MemberGraph], figures: Figures, title: str) -> Table:
-    """The table of what quantization did; the fp32 original, before, is what agreement is measured against."""
+    """The table of what quantization did; the original, before, is what agreement is measured against."""
     table = Table(
         "member", "precision", "file", "integer layers", "accuracy", "agrees with the original", box=box.SIMPLE
     )
     table.title = f"{title} (version {manifest.version}), {figures.images:,} pictures"
     names = [member.name for member in manifest.members]
     accuracies = figures.accuracy or (None,) * (len(names) + 1)
+    if figures.original is not None:
+        table.add_row("the original", "float", "", "", _percent(figures.original), "")
     for index, entry in enumerate(manifest.members):
         table.add_row(
             entry.name,

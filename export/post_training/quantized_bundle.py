@@ -48,11 +48,15 @@ class MemberGraph:
 
 @dataclass(frozen=True)
 class Figures:
-    """Shares of `images`: who agrees with the original, and who is right where the classes are known; ensemble last."""
+    """Shares of `images`: who agrees with the original, and who is right where the classes are known; ensemble last.
+
+    `original` is the share that the float classifier itself has right.
+    """
 
     images: int
     agreement: tuple[float, ...]
     accuracy: tuple[float, ...] | None
+    original: float | None
 
 
 def quantized_member(
@@ -65,7 +69,8 @@ def quantized_member(
 ) -> MemberGraph:
     """The member graph of `precision` (fp32, or w2a8 to w8a8), calibrated on images float32 [N, C, H, W] in [0, 1].
 
-    Raises QuantizationError for an operator without a rule, or if a layer with weights would run in float.
+    Raises QuantizationError for an operator without a rule, or if a layer with weights would run in float: then its
+    bits would be no bits, and its cost not what the manifest says.
     """
     if precision.is_float:
         data = classifier.model.SerializeToString()
@@ -76,8 +81,12 @@ def quantized_member(
     decided = quantize(graph, images, precision.weights, method, report)
     data = qdq_graph(graph, decided, name).SerializeToString()
     integer, layers = integer_layers(data)
-    if integer == 0:
-        raise QuantizationError(f"member {name}: expected integer kernels, but ONNX Runtime makes none of this graph")
+    with_weights = sum(weighted_layer(graph, node) is not None for node in graph.nodes)
+    if integer < with_weights:
+        raise QuantizationError(
+            f"member {name}: expected integer kernels for all {with_weights} layers with weights, "
+            f"but ONNX Runtime makes them for {integer}"
+        )
     return MemberGraph(name, precision, data, integer, layers)
 
 
@@ -132,16 +141,19 @@ def measure(
         {"logits": [classifier.classes]},
     )
     agreed = right = np.zeros(len(ensemble.members) + 1, np.int64)
-    count = 0
+    count = before = 0
     for images, classes in photos.batches():
         expected: Indices = original.run(None, {"image": images})[0].argmax(axis=1)
         prediction = ensemble.predict(images)
         answers = np.vstack([prediction.votes, prediction.verdict])
+        before += int((expected == classes).sum())
         agreed, right = agreed + (answers == expected).sum(axis=1), right + (answers == classes).sum(axis=1)
         count += len(images)
         report(count)
     agreement, accuracy = (tuple((total / max(1, count)).round(6).tolist()) for total in (agreed, right))
-    return Figures(count, agreement, accuracy if photos.labelled and count else None)
+    if not (photos.labelled and count):
+        return Figures(count, agreement, None, None)
+    return Figures(count, agreement, accuracy, round(before / count, 6))
 
 
 def _write_member(folder: Path, classifier: Classifier, member: MemberGraph) -> Member:

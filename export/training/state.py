@@ -12,6 +12,9 @@ from export.training.checkpoint import TrainingError, load_checkpoint, save_chec
 from export.training.recipe import Training
 from models.precision import Precision
 
+BATCH_STATISTICS = ("running_mean", "running_var")
+"""The names of batch norm's buffers that are averages themselves."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -76,14 +79,20 @@ class TrainingState:
         return loss.item()
 
     def _average(self) -> None:
-        """One step of the moving average; its decay grows to the recipe's, so that it forgets the random start."""
+        """One step of the moving average; its decay grows to the recipe's, so that it forgets the random start.
+
+        Averaged are what is learned and what batch norm has seen; other buffers, exponents and counts, have to be
+        whole numbers.
+        """
         share = 1 - min(self.training.averaging, self._steps / (self._steps + 20))
+        learned = {name for name, _ in self.network.named_parameters()}
+        now = self.network.state_dict()
         with torch.no_grad():
-            for mean, now in zip(self.kept.state_dict().values(), self.network.state_dict().values(), strict=True):
-                if mean.is_floating_point():
-                    mean.lerp_(now, share)
+            for name, mean in self.kept.state_dict().items():
+                if name in learned or name.endswith(BATCH_STATISTICS):
+                    mean.lerp_(now[name], share)
                 else:
-                    mean.copy_(now)
+                    mean.copy_(now[name])
 
     def finish_epoch(self, figure: float, value: float, seconds: float) -> None:
         """Write the checkpoint; `figure` decides which epoch is the best, `value` is its clean accuracy.

@@ -61,7 +61,8 @@ def test_the_table_shows_accuracy_and_agreement(workplace: Path) -> None:
     assert "12 pictures to calibrate with, 12 others for the figures\n" in result.stdout
     assert "The softmax at its end was taken off." in result.stdout
     rows = {line.split()[0]: line.split() for line in result.stdout.splitlines() if "%" in line}
-    assert set(rows) == {"fp32", "int8", "w4a8", "ensemble"}
+    assert set(rows) == {"the", "fp32", "int8", "w4a8", "ensemble"}
+    assert rows["the"][:3] == ["the", "original", "float"] and rows["the"][3] == rows["fp32"][7]
     assert rows["fp32"][-1] == "100.00%" and rows["int8"][4:7] == ["4", "of", "4"]
     assert sum(cell.endswith("%") for cell in rows["int8"]) == 2
 
@@ -133,10 +134,16 @@ def test_a_bundle_is_replaced_only_by_force(workplace: Path) -> None:
     assert [member.name for member in load_bundle(workplace / "bundles" / "toy").manifest.members] == ["int8"]
 
 
-def test_a_model_whose_layers_all_stay_in_float_is_refused(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.post_training.quantized_bundle.integer_layers", lambda graph: (0, 4))
+@pytest.mark.parametrize("integer", [0, 3])
+def test_a_model_of_which_a_layer_stays_in_float_is_refused(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, integer: int
+) -> None:
+    monkeypatch.setattr("export.post_training.quantized_bundle.integer_layers", lambda graph: (integer, 4))
     result = quantize(workplace, "--members", "int8")
-    assert "member int8: expected integer kernels" in result.stderr
+    assert (
+        "member int8: expected integer kernels for all 4 layers with weights, but ONNX Runtime makes them for "
+        f"{integer}" in result.stderr
+    )
     assert not (workplace / "bundles").exists()
 
 

@@ -55,3 +55,15 @@ def test_the_bias_of_a_channel_whose_weights_are_next_to_nothing_is_kept(bits: i
         network = quantized(nn.Sequential(layer), Precision(bits, 8), torch.rand(4, 3), EdgeBits(first=bits)).eval()
         for each in (network, freeze(network)):
             torch.testing.assert_close(each(torch.rand(5, 3))[:, 0], torch.full((5,), 0.5), rtol=1e-5, atol=0)
+
+
+def test_of_one_bit_no_scale_is_better_than_the_best() -> None:
+    """The range in which more bits look for theirs does not hold it."""
+    weight = torch.randn(4, 300, generator=torch.Generator().manual_seed(0))
+
+    def error(scale: Tensor) -> Tensor:
+        return (weight_levels(weight, scale, 1) * scale[:, None] - weight).square().sum(dim=1)
+
+    best = error(best_scales(weight, 1))
+    for share in torch.linspace(0.01, 1, 200):
+        assert (error(weight.abs().amax(dim=1) * share) >= best * (1 - 1e-5)).all()

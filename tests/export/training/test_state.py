@@ -8,6 +8,8 @@ from torch import nn
 
 from export.training.recipe import Training
 from export.training.state import Stage, TrainingState
+from models.dorefa import QuantConvAvgPool2d
+from models.integer import QuantizeInput
 from models.learned import Scale
 from models.precision import Precision
 from models.quantization import quantized
@@ -29,3 +31,18 @@ def test_scales_do_not_decay(tmp_path: Path, optimizer: str) -> None:
     assert {decays.pop(id(scale)) for scale in [*scales, *weight_scales]} == {0.0}
     assert set(decays.values()) == {0.5}
     assert len(decays) == 4  # two weights and two biases
+
+
+def test_what_has_to_be_whole_is_not_averaged(tmp_path: Path) -> None:
+    """The pool's shift grows as the weights do; batch norm's statistics and weights follow slowly."""
+    torch.manual_seed(0)
+    pool = QuantConvAvgPool2d(1, 2, 3, padding=1, pool=2, pool_stride=2, weight_bits=4, in_bits=8, out_bits=4)
+    network = nn.Sequential(nn.BatchNorm2d(1), QuantizeInput(8), pool, nn.Flatten(), nn.Linear(32, 2))
+    training = Training(epochs=1, batch_size=8, learning_rate=0.1, averaging=0.9)
+    state = TrainingState(Stage("w4a8", Precision(4, 8), 0, training, tmp_path / "w4a8.pt"), "", network)
+    for step in range(6):
+        state.step(torch.randint(0, 256, (8, 1, 8, 8), dtype=torch.uint8), torch.arange(8) % 2, step, 6, None)
+    now, kept = network.state_dict(), state.kept.state_dict()
+    assert kept["2.shift"] == now["2.shift"] > 0
+    for averaged in ("0.running_mean", "4.weight"):
+        assert not torch.equal(kept[averaged], now[averaged])
