@@ -126,6 +126,9 @@ class _Run:
             self.warnings.append("rounded to 8 bits, as in the PNG, the adversarial image no longer does it")
         if self.victim.blind:
             self.warnings.append(blind_warning(self.victim.blind))
+        if spent.not_finite:
+            share = f"{spent.not_finite} of {spent.gradient_calls} gradients"
+            self.warnings.append(f"{share} were not finite and counted as 0, which makes the attack weaker")
         members = range(len(self.manifest.members))
         return ProbeReport(
             outcome=outcome,

@@ -28,6 +28,8 @@ class Spent:
 
     queries: int = 0
     gradient_calls: int = 0
+    not_finite: int = 0
+    """Of these gradients, those with a value that is not finite."""
 
 
 class Victim:
@@ -81,6 +83,7 @@ class Victim:
     def gradient(self, images: Array, cotangents: Array) -> Array:
         """d(sum over members of logits . cotangents)/d(images) [B, C, H, W]; zero cotangents cost nothing.
 
+        A member's gradient that is not finite counts as 0: one infinity, or NaN, would hide what the others say.
         Raises InvalidValue if a member has cotangents but no gradient graph.
         """
         asked = np.argwhere(np.any(cotangents, axis=2))  # pairs of member and image, by member
@@ -89,21 +92,27 @@ class Victim:
         # Equal shares for the cores, each of few calls of many images; this thread takes the first itself.
         first, *others = np.array_split(asked, self._cores)
         runs = [self._pool.submit(self._share, share, images, cotangents) for share in others if len(share)]
-        total = self._share(first, images, cotangents)
+        total, not_finite = self._share(first, images, cotangents)
         for run in runs:
-            total += run.result()
+            part, lost = run.result()
+            total += part
+            not_finite += lost
+        self.spent.not_finite += not_finite
         return total
 
-    def _share(self, pairs: NDArray[np.intp], images: Array, cotangents: Array) -> Array:
-        total = np.zeros_like(images)
+    def _share(self, pairs: NDArray[np.intp], images: Array, cotangents: Array) -> tuple[Array, int]:
+        total, not_finite = np.zeros_like(images), 0
         for member in np.unique(pairs[:, 0]):
             graph, rows = self._gradients[member], pairs[pairs[:, 0] == member, 1]
             if graph is None:  # refused before
                 continue
             for start in range(0, len(rows), GRADIENT_BATCH):
                 part = rows[start : start + GRADIENT_BATCH]
-                total[part] += graph.gradient(images[part], cotangents[member, part])[1]
-        return total
+                gradient = graph.gradient(images[part], cotangents[member, part])[1]
+                lost = ~np.isfinite(gradient).all(axis=(1, 2, 3))
+                not_finite += int(lost.sum())
+                total[part] += np.where(lost[:, None, None, None], 0, gradient)
+        return total, not_finite
 
     def require_gradients(self) -> None:
         """Raises InvalidValue, naming the first, if a member has no gradient graph."""

@@ -1,5 +1,6 @@
 """DeepFool: the nearest border by straight lines, again and again (Moosavi-Dezfooli et al., arXiv 1511.04599)."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -17,6 +18,9 @@ NUDGE = 1e-4
 """Added to each step's length, as the paper's own code does: on the border nothing has been decided yet."""
 DOUBLED_AFTER = 10
 """Steps are twice as long after so many, and again: of a member that rounds, slopes promise more than they keep."""
+
+MOST_BYTES = 2**27
+"""Of the slopes that are held at once, those of every voter to every class: a group of images that fits into it."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,27 @@ class DeepFool:
     ) -> dict[int, Found]:
         """Nothing in it is random."""
         voters, smallest = voters_of(victim, self.member), Smallest(images, self.norm, self.eps)
-        rows, way, classes = np.arange(len(images)), np.zeros_like(images), None
+        slopes = victim.n_members * self.candidates * images.itemsize * math.prod(images.shape[1:])
+        most = max(1, MOST_BYTES // slopes)
+        for start in range(0, len(images), most):
+            if start > 0 and out_of_time():
+                break
+            rows = np.arange(start, min(start + most, len(images)))
+            self._walk(victim, voters, images, labels, rows, smallest, out_of_time)
+        return smallest.found()
+
+    def _walk(
+        self,
+        victim: Victim,
+        voters: Voters,
+        images: Array,
+        labels: Labels,
+        rows: NDArray[np.intp],
+        smallest: Smallest,
+        out_of_time: OutOfTime,
+    ) -> None:
+        """Offer what falls of these rows."""
+        way, classes = np.zeros_like(images[rows]), None
         for step in range(self.steps + 1):
             clean = images[rows]
             adversarial = (clean + np.float32(1 + self.overshoot) * way).clip(0, 1) if step else clean
@@ -67,7 +91,6 @@ class DeepFool:
             classes = self._likeliest(voters, logits, labels[rows]) if classes is None else classes[~fell]
             vote = linearised(victim, voters, adversarial, logits, labels[rows], classes)
             way += 2 ** (step // DOUBLED_AFTER) * vote.step(voters.groups, self.norm, NUDGE)
-        return smallest.found()
 
     def _likeliest(self, voters: Voters, logits: Logits, labels: Labels) -> NDArray[np.intp]:
         """The classes to aim at, [B, T], likeliest first."""

@@ -67,8 +67,11 @@ class LinearVote:
 
 def _distance(margin: Values, slope: Array, norm: NormName) -> Values:
     """How far a linear margin [...] with slopes [..., C, H, W] is from 0; 0 beyond it, inf where it cannot move."""
-    flat = slope.reshape(*margin.shape, -1).astype(np.float64)
-    dual = np.abs(flat).sum(axis=-1) if norm == "linf" else np.sqrt(np.square(flat).sum(axis=-1))
+    flat = slope.reshape(*margin.shape, -1)
+    if norm == "linf":
+        dual = np.abs(flat).sum(axis=-1, dtype=np.float64)
+    else:
+        dual = np.sqrt(np.einsum("...p,...p->...", flat, flat, dtype=np.float64))
     lacking = np.maximum(-margin, 0)
     return np.asarray(np.divide(lacking, dual, out=np.where(lacking > 0, np.inf, 0.0), where=dual > 0))
 

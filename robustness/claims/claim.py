@@ -1,7 +1,5 @@
 """A claim: adversarial images that somebody has found, in an npz file."""
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustness.attacks.attack import Labels
+from robustness.evaluation.arrays_file import read_arrays
 from robustness.evaluation.image_sets import Indices
 from robustness.norms import NORMS, NormName
 from robustness.victim import Array
@@ -44,23 +43,11 @@ def read_claim(path: Path, manifest: Manifest) -> Claim:
     `images` float32 [K, C, H, W] in [0, 1], or uint8 levels; `labels` [K], the true classes; `indices` [K] in the test
     set, or `originals` like `images`; `norm` (`linf`, `l2`) and `eps` where it pleases. Raises BadClaim.
     """
-    arrays = _arrays(path)
+    arrays = read_arrays(path, BadClaim)
     try:
         return _claim(arrays, manifest)
     except BadClaim as error:
         raise BadClaim(f"{path}: {error}") from error
-
-
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with zipfile.ZipFile(path):  # NumPy takes whatever is no zip for a single array, or for a pickle
-            pass
-        with np.load(path, allow_pickle=False) as saved:
-            return {name: saved[name] for name in saved.files}
-    except OSError as error:
-        raise BadClaim(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise BadClaim(f"{path}: expected NumPy's npz without pickled objects, got {error}") from error
 
 
 def _claim(arrays: dict[str, NDArray[Any]], manifest: Manifest) -> Claim:

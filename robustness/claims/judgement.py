@@ -76,14 +76,18 @@ def _indices(claim: Claim, source: ImageSet, among: Indices | None) -> Indices:
         return claim.indices
     assert claim.originals is not None
     wanted = np.arange(total) if among is None else among
-    places: dict[bytes, int] = {}
+    places: dict[bytes, list[int]] = {}
     for part in _parts(len(wanted)):
-        places |= dict(zip(_levels(source.pixels(wanted[part])), wanted[part].tolist(), strict=True))
-    found = [places.get(key, -1) for key in _levels(claim.originals)]
-    if -1 in found:
-        raise BadClaim(
-            f"originals[{found.index(-1)}]: expected one of {len(wanted)} test images of {source.name}, got another"
-        )
+        for key, index in zip(_levels(source.pixels(wanted[part])), wanted[part].tolist(), strict=True):
+            places.setdefault(key, []).append(index)
+    found = []
+    for place, (key, label) in enumerate(zip(_levels(claim.originals), claim.labels.tolist(), strict=True)):
+        twins = places.get(key, [])
+        if not twins:
+            raise BadClaim(
+                f"originals[{place}]: expected one of {len(wanted)} test images of {source.name}, got another"
+            )
+        found.append(next((index for index in twins if source.classes[index] == label), twins[0]))
     return np.array(found, dtype=np.int64)
 
 

@@ -124,7 +124,7 @@ def planted(evidence: Evidence) -> Check:
     name, found = "a planted adversarial example is found", evidence.planted
     if found.n == 0:
         return _impossible(name, "no adversarial image is known, at whatever eps")
-    sentence = f"Beside {found.n} known adversarial images the attack found {found.count}."
+    sentence = f"Beside known adversarial images {found.count} of {found.n} attacks found one."
     return Check(
         name=name,
         passed=found.count == found.n,

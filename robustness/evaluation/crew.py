@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
@@ -22,9 +23,11 @@ class Crew(Protocol):
     """Takes tasks; `size` of them are worked on at once."""
 
     size: int
+    died: tuple[type[Exception], ...]
+    """What a future raises whose worker ended without a word."""
 
     def submit(self, task: Task) -> "Future[Outcome]":
-        """The future raises what the task raised."""
+        """The future raises what the task raised, or one of `died`."""
         ...
 
     def close(self) -> None: ...
@@ -34,6 +37,7 @@ class Alone:
     """This process and no other: a task is finished when `submit` returns."""
 
     size = 1
+    died: tuple[type[Exception], ...] = ()
 
     def __init__(self, work: Work, close: Callable[[], None] = lambda: None) -> None:
         self._work, self.close = work, close
@@ -51,6 +55,8 @@ class Alone:
 
 class Processes:
     """Processes on this machine; each opens the bundle for itself. Spawned: sessions do not survive a fork."""
+
+    died: tuple[type[Exception], ...] = (BrokenProcessPool,)
 
     def __init__(self, bundle: Bundle, size: int) -> None:
         self.size = size
@@ -82,7 +88,11 @@ class RayCluster:
             ray: Any = importlib.import_module("ray")
         except ImportError as error:
             raise InvalidValue('ray: needs the package ray: pip install -e ".[ray]"') from error
-        self._ray = ray
+        self._ray, gone = ray, ray.exceptions
+        self.died: tuple[type[Exception], ...] = (
+            *(gone.RayActorError, gone.WorkerCrashedError, gone.NodeDiedError, gone.OutOfMemoryError),
+            gone.ObjectLostError,
+        )
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told that this ran
         options = {"include_dashboard": False, "num_cpus": size} if address == "local" else {}
         try:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,7 +106,7 @@ class _Evaluation:
             done = wait(running, return_when=FIRST_COMPLETED).done
             for future in done:
                 chunk, given = running.pop(future)
-                outcome = _result(future)
+                outcome = self._result(future)
                 self._journal.save(chunk.number, len(chunk.ledger.rows), outcome)
                 self._enter(chunk, given, outcome)
                 self._next(chunk, running)
@@ -137,11 +136,8 @@ class _Evaluation:
         starts = starts_of(step, self._plan.drawn.images, self._plan.drawn.labels)
         return Task(step, ledger.images[given], ledger.labels[given], seed, known, starts)
 
-
-def _result(future: "Future[Outcome]") -> Outcome:
-    try:
-        return future.result()
-    except BrokenProcessPool as error:
-        raise WorkerDied(
-            "a worker process died; is there memory enough for --workers? The same command goes on"
-        ) from error
+    def _result(self, future: "Future[Outcome]") -> Outcome:
+        try:
+            return future.result()
+        except self._crew.died as error:
+            raise WorkerDied("a worker died; is there memory enough for --workers? The same command goes on") from error

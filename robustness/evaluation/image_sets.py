@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustness.attacks.attack import Labels
+from robustness.evaluation.arrays_file import read_arrays
 from robustness.victim import Array
 from runtime.errors import EmpirError, ImageError, ImageTooLarge, InvalidValue
 from runtime.images import SUFFIXES, decode_image
@@ -148,16 +149,10 @@ class ArraySet:
 
 
 def _open_file(path: Path, manifest: Manifest) -> ArraySet:
-    try:
-        data = path.read_bytes()
-        with np.load(path, allow_pickle=False) as arrays:
-            images, labels = arrays["images"], arrays["labels"]
-    except OSError as error:
-        raise BadImages(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError) as error:
-        # Of a ValueError not the words: they advise to unpickle what cannot be trusted.
-        what = "something else" if isinstance(error, ValueError) else str(error)
-        raise BadImages(f"{path}: expected an npz file with images and labels, got {what}") from error
+    arrays = read_arrays(path, BadImages)
+    if not {"images", "labels"} <= set(arrays):
+        raise BadImages(f"{path}: expected the arrays images and labels, got {', '.join(arrays) or 'none'}")
+    images, labels = arrays["images"], arrays["labels"]
     spec, n_classes = manifest.input, len(manifest.labels)
     shape = (spec.channels, spec.height, spec.width)
     if images.shape[1:] != shape or images.dtype not in (np.uint8, np.float32):
@@ -169,7 +164,9 @@ def _open_file(path: Path, manifest: Manifest) -> ArraySet:
         raise BadImages(f"{path}: images: expected float32 in [0, 1], got others, or none")
     if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or not np.isin(labels, range(n_classes)).all():
         raise BadImages(f"{path}: labels: expected a class index from 0 to {n_classes - 1} for each of the images")
-    return ArraySet(path.stem, {path.name: hashlib.sha256(data).hexdigest()}, labels.astype(np.int64), images)
+    return ArraySet(
+        path.stem, {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}, labels.astype(np.int64), images
+    )
 
 
 @dataclass(frozen=True)

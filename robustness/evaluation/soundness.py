@@ -13,6 +13,8 @@ from robustness.victim import Array, Victim
 SWEEPS, POINTS = 2, 32
 """The line from a clean to an adversarial image is searched for the border so often, at so many points."""
 PLANT_STEPS = 20
+MINIMISING: dict[NormName, dict[str, int]] = {"linf": {}, "l2": {"cw-l2": 200, "deepfool": 50}}
+"""By norm, the attacks of the suites that look for the smallest change, and their steps."""
 HALVINGS = 8
 
 
@@ -34,19 +36,22 @@ def zero_gradients(victim: Victim, images: Array, labels: Labels) -> dict[str, S
 
 
 def plant(victim: Victim, images: Array, adversarial: Array, labels: Labels, norm: NormName, seed: int) -> Share:
-    """Beside known `adversarial` images [K, C, H, W], on the way from `images`, how many the attack finds again.
+    """Beside known `adversarial` images [K, C, H, W], on the way from `images`, how often the attacks find one.
 
     Each is planted: the last image on the way that is still right is attacked, in a ball of twice its distance to the
-    next one, which is adversarial. An attack that sees nothing there sees nothing anywhere.
+    next one, which is adversarial. Attacks that minimise are no good at so small a ball: theirs is of the whole way's
+    length. An attack that sees nothing there sees nothing anywhere.
     """
-    found = 0
+    found, minimising = 0, MINIMISING[norm]
     for number, (image, target, label) in enumerate(zip(images, adversarial, labels, strict=True)):
         near, beyond = _border(victim, image, target, int(label))
-        eps = 2 * float(NORMS[norm].size((beyond - near)[None])[0])
-        attack = make_attack("apgd-joint_margin", Settings(norm, eps, PLANT_STEPS))
-        generator = np.random.default_rng((seed, number))
-        found += len(attack.run(victim, near[None], np.array([label]), generator))
-    return Share.of(found, len(images))
+        near_by, whole = (float(size) for size in NORMS[norm].size(np.stack([beyond - near, target - image])))
+        attacks = [make_attack("apgd-joint_margin", Settings(norm, 2 * near_by, PLANT_STEPS))]
+        attacks += [make_attack(kind, Settings(norm, whole, steps)) for kind, steps in minimising.items()]
+        for attack in attacks:
+            generator = np.random.default_rng((seed, number))
+            found += len(attack.run(victim, near[None], np.array([label]), generator))
+    return Share.of(found, len(images) * (1 + len(minimising)))
 
 
 def _border(victim: Victim, image: Array, adversarial: Array, label: int) -> tuple[Array, Array]:

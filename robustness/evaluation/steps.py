@@ -94,7 +94,14 @@ def build(step: Step, known: Array | None = None, starts: Array | None = None) -
     """
     if step.attack == f"{PAPER}cw":
         return CarliniWagner(
-            search_steps=1, steps=50, learning_rate=0.1, c=10.0, confidence=0.0, member=step.member, transfer=True
+            search_steps=1,
+            steps=50,
+            learning_rate=0.1,
+            c=10.0,
+            confidence=0.0,
+            inside=0.999999,
+            member=step.member,
+            transfer=True,
         )
     if step.attack.startswith(PAPER):
         return _paper(step)

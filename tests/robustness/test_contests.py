@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from robustness.attacks.attack import Attack
 from robustness.attacks.registry import Settings, make_attack
 from robustness.attacks.square import Square
+from robustness.evaluation.steps import build
+from robustness.evaluation.suites import Target, make_suite
 from robustness.reference import AutoAttack, Foolbox
 from robustness.reporting.report import REPORT
 from robustness.reporting.report_html import read_report
@@ -74,6 +76,20 @@ def empir() -> Iterator[Victim]:
     yield victim
     victim.close()
     torch.set_num_threads(threads)
+
+
+def test_those_that_minimise_turn_every_digit_as_the_suite_runs_them(
+    empir: Victim, digits: tuple[Array, NDArray[np.int64]]
+) -> None:
+    """Members of 2 bits: of DeepFool's first 20 steps, and of CW's first 100, few show."""
+    images, labels = digits[0][:6], digits[1][:6]
+    manifest = load_bundle(BUNDLES / "mnist-empir", gradients=True).manifest
+    steps = [
+        step for step in make_suite("adaptive", Target(manifest, "l2", 2.5)) if step.attack in ("cw-l2", "deepfool")
+    ]
+    assert len(steps) == 2
+    for step in steps:
+        assert len(build(step).run(empir, images, labels, np.random.default_rng(0))) == len(images)
 
 
 @pytest.mark.parametrize("contest", CONTESTS.values(), ids=CONTESTS.keys())

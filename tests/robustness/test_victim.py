@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from robustness.victim import Victim
+from robustness.evaluation.soundness import zero_gradients
+from robustness.victim import Array, Spent, Victim
 from runtime.bundle import MANIFEST, load_bundle
 from runtime.errors import BundleError, InvalidValue
 from tests.toy_bundle import ToyBundle
@@ -81,3 +82,29 @@ def test_a_member_without_a_gradient_graph_can_be_asked_but_not_climbed(toy: Toy
         ):
             refused()
     victim.close()
+
+
+@pytest.mark.parametrize("spoilt", [np.nan, np.inf])
+def test_a_gradient_that_is_not_finite_counts_as_nothing_and_is_counted(
+    toy: ToyBundle, victim: Victim, spoilt: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Member 1 spoils one pixel of image 2: the other members' gradients there, and all others, stay."""
+    cotangents = np.random.default_rng(0).standard_normal((3, 5, 4)).astype(np.float32)
+    without = cotangents.copy()
+    without[1, 2] = 0
+    expected = victim.gradient(toy.images[:5], without)
+    graph = victim._gradients[1]
+    assert graph is not None
+    original = graph.gradient
+
+    def overflowing(images: Array, cotangents: Array) -> tuple[Array, Array]:
+        logits, gradient = original(images, cotangents)
+        gradient[(images == toy.images[2]).all(axis=(1, 2, 3)), 0, 3, 3] = spoilt
+        return logits, gradient
+
+    monkeypatch.setattr(graph, "gradient", overflowing)
+    victim.spent = Spent()
+    np.testing.assert_allclose(victim.gradient(toy.images[:5], cotangents), expected, atol=1e-5)
+    assert (victim.spent.gradient_calls, victim.spent.not_finite) == (15, 1)
+    shares = zero_gradients(victim, toy.images[:5], toy.classes[:5])
+    assert [share.count for share in shares.values()] == [0, 1, 0]

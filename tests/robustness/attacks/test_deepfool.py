@@ -9,6 +9,7 @@ from robustness.victim import Victim
 from runtime.manifest import Vote
 from tests.linear_victim import MAJORITY, linear_victim, planted_victim
 from tests.smallest_changes import CAT, GREY, alike, smallest, smallest_of_planted
+from tests.toy_bundle import ToyBundle
 
 NORM_NAMES = sorted(NORMS)
 SEED = np.random.default_rng(0)
@@ -77,3 +78,18 @@ def test_a_blind_victim_is_left_where_it_is() -> None:
     victim = linear_victim([[(0, 0, 0)] * 4] * 3, [(1, 0, 0)] * 3)
     assert not DeepFool(steps=2).run(victim, GREY, CAT, SEED)
     victim.close()
+
+
+@pytest.mark.parametrize("norm", NORM_NAMES)
+def test_images_that_do_not_fit_into_memory_together_are_taken_in_turn(
+    toy: ToyBundle, victim: Victim, norm: NormName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, labels = toy.images[:7], toy.classes[:7]
+    together = DeepFool(norm).run(victim, images, labels, SEED)
+    asked = victim.spent.gradient_calls
+    monkeypatch.setattr("robustness.attacks.deepfool.MOST_BYTES", 2 * 3 * 9 * images[0].nbytes)
+    apart = DeepFool(norm).run(victim, images, labels, SEED)
+    assert victim.spent.gradient_calls == 2 * asked
+    assert {source: each.step for source, each in apart.items()} == {s: each.step for s, each in together.items()}
+    for source, each in apart.items():
+        np.testing.assert_array_equal(each.image, together[source].image)

@@ -230,3 +230,14 @@ def test_without_images_the_bundles_own_test_set_is_asked_for(
     where = ["check", "toy", str(file), "--bundles", str(toy.folder.parent)]
     assert "expected --images: python -m robustness has no data sets" in CliRunner().invoke(main, where).stderr
     assert "trained on 'quadrants', expected one of" in CliRunner().invoke(empir.main, where).stderr
+
+
+def test_of_twins_among_the_test_images_the_one_with_the_claims_label_is_meant(
+    toy: ToyBundle, adversarial: Array, tmp_path: Path
+) -> None:
+    """Image 2 once more at the end of the test set, with another label."""
+    twins = tmp_path / "twins.npz"
+    images, labels = np.concatenate([toy.images, toy.images[2:3]]), np.append(toy.classes, (toy.classes[2] + 1) % 4)
+    np.savez(twins, images=images, labels=labels)
+    file = claim(tmp_path, toy, adversarial, [2], indices=None, originals=toy.images[2:3])
+    lines(run(toy.folder, file, twins, "--eps", "1"), 0)

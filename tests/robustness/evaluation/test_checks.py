@@ -8,15 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from robustness.attacks.deepfool import DeepFool
 from robustness.evaluation.checks import Evidence, run_checks
 from robustness.evaluation.ledger import Flags
+from robustness.evaluation.soundness import plant
 from robustness.evaluation.suites import CHECK_IMAGES, Target, checks, curve, eps_grid, make_suite
+from robustness.norms import NormName
 from robustness.reporting.assemble import Sitting, write_report
 from robustness.reporting.share import Share
 from robustness.victim import Victim
 from runtime.ensemble import Ensemble
 from tests.linear_victim import MAJORITY, linear_victim
 from tests.robustness.evaluations import EPS, STEPS, grey, plan, run, with_graphs, without_graphs
+from tests.toy_bundle import ToyBundle
 from tests.toys import FP32, W2A4, Array, LinearMember
 
 N = 100
@@ -147,3 +151,21 @@ def test_without_gradient_graphs_a_report_says_so_and_is_not_trustworthy(brighte
     assert (report.sizes.n, report.sizes.searched) == (2, False)
     zero = next(check for check in report.checks if check.name == "no member with zero gradients")
     assert zero.sentence == "Cannot be checked: no gradient graph: low-a, low-b, fp32."
+
+
+def test_planted_images_are_looked_for_by_every_kind_of_attack(toy: ToyBundle, victim: Victim) -> None:
+    """In L2 those that minimise, too; one that finds nothing is seen."""
+    clean = toy.images[:3]
+    adversarial = np.roll(clean, 4, axis=3)  # another quadrant is the brightest
+    kinds: dict[NormName, int] = {"linf": 1, "l2": 3}
+    for norm, count in kinds.items():
+        share = plant(victim, clean, adversarial, toy.classes[:3], norm, 0)
+        assert (share.count, share.n) == (3 * count, 3 * count)
+
+
+def test_an_attack_that_finds_no_planted_image_is_seen(
+    toy: ToyBundle, victim: Victim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DeepFool, "run", lambda *_, **__: {})
+    share = plant(victim, toy.images[:3], np.roll(toy.images[:3], 4, axis=3), toy.classes[:3], "l2", 0)
+    assert (share.count, share.n) == (6, 9)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from robustness.evaluation.crew import Alone
-from robustness.evaluation.evaluate import evaluate
+from robustness.evaluation.evaluate import WorkerDied, evaluate
 from robustness.evaluation.findings import Findings
 from robustness.evaluation.image_sets import Drawn
 from robustness.evaluation.journal import Journal, OtherRun
@@ -261,3 +262,27 @@ def test_the_smallest_image_is_kept_whoever_found_it() -> None:
         entered.enter(Step("square", SETTINGS, cascade=False), np.array([0]), outcome)
     assert entered.size[0] == pytest.approx(0.03) and entered.smallest_by[0] == 2
     assert entered.broken_by[0, 0] == 1
+
+
+class Gone(Exception):
+    """What is raised for a worker that is no more."""
+
+
+class Dying(Alone):
+    """Its worker ends in the third step."""
+
+    died: tuple[type[Exception], ...] = (Gone,)
+
+    def submit(self, task: Task) -> "Future[Outcome]":
+        if task.step.name != "apgd-joint_margin":
+            return super().submit(task)
+        future: Future[Outcome] = Future()
+        future.set_exception(Gone())
+        return future
+
+
+def test_a_worker_that_died_is_said_and_what_it_had_found_stays(planted: Victim, tmp_path: Path) -> None:
+    what = plan(grey(2))
+    with pytest.raises(WorkerDied, match=r"^a worker died; .* The same command goes on$"):
+        evaluate(what, Journal(tmp_path, what.fingerprint()), Dying(lambda task: run_step(planted, task)))
+    assert {path.name for path in (tmp_path / "chunk-0000").glob("*.npz")} == {"step-000.npz", "step-001.npz"}

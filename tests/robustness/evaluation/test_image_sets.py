@@ -40,7 +40,7 @@ def test_a_file_of_images(tmp_path: Path, scale: Any) -> None:
 @pytest.mark.parametrize(
     ("arrays", "says"),
     [
-        ({"images": IMAGES}, "expected an npz file with images and labels"),
+        ({"images": IMAGES}, "expected the arrays images and labels, got images"),
         ({"images": IMAGES[:, :, :7], "labels": LABELS}, r"expected uint8 or float32 \[N, 1, 8, 8\], got uint8"),
         ({"images": IMAGES.astype(np.float32), "labels": LABELS}, r"expected float32 in \[0, 1\]"),
         ({"images": IMAGES, "labels": LABELS[:5]}, "labels: expected a class index from 0 to 2"),
@@ -51,6 +51,14 @@ def test_a_file_of_images(tmp_path: Path, scale: Any) -> None:
 def test_a_file_that_is_not_for_this_bundle(tmp_path: Path, arrays: dict[str, Any], says: str) -> None:
     np.savez(tmp_path / "x.npz", **arrays)
     with pytest.raises(BadImages, match=says):
+        open_images(tmp_path / "x.npz", LINEAR_MANIFEST)
+
+
+@pytest.mark.parametrize("left", [0, 200], ids=["empty", "cut short"])
+def test_a_damaged_file_is_refused(tmp_path: Path, left: int) -> None:
+    np.savez(tmp_path / "x.npz", images=IMAGES, labels=LABELS)
+    (tmp_path / "x.npz").write_bytes((tmp_path / "x.npz").read_bytes()[:left])
+    with pytest.raises(BadImages, match=r"x\.npz: expected NumPy's npz without pickled objects, got "):
         open_images(tmp_path / "x.npz", LINEAR_MANIFEST)
 
 

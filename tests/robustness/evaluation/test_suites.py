@@ -32,8 +32,8 @@ def test_every_step_is_an_attack_of_its_own_and_says_what_it_is(name: str) -> No
 def test_adaptive_has_every_kind_of_loss_each_member_alone_and_both_kinds_of_queries() -> None:
     steps = [step for step in suite("adaptive") if step.purpose == "worst case"]
     on_vote = {step.attack for step in steps if step.on == VOTE}
-    losses = {f"mean_{term}" for term in ("probability", "log_probability", "margin", "nearness", "dlr")}
-    losses |= {f"joint_{term}" for term in ("margin", "log_probability", "nearness")}
+    terms = ("probability", "log_probability", "margin", "nearness", "dlr")
+    losses = {f"{form}_{term}" for form in ("mean", "joint") for term in terms}
     assert {f"apgd-{loss}" for loss in losses} <= on_vote
     assert {f"apgd-alone:{name}" for name in NAMES} <= on_vote
     assert {"square", "hopskipjump"} <= on_vote
@@ -65,6 +65,7 @@ def test_the_papers_attacks_have_the_papers_parameters() -> None:
     assert {on for _, on in steps} == {VOTE, "fp32"} and len(steps) == 8
     of = {name: described(steps[f"empir-2020-{name}", VOTE]) for name in ("cw", "fgsm", "bim", "pgd")}
     wanted = {"c": 10.0, "learning_rate": 0.1, "steps": 50, "search_steps": 1, "confidence": 0.0, "member": "fp32"}
+    wanted |= {"inside": 0.999999, "transfer": True}
     assert wanted.items() <= of["cw"]["parameters"].items()
     assert {"steps": 1, "step_size": 0.3, "member": None}.items() <= of["fgsm"]["parameters"].items()
     iterated = {"steps": 40, "step_size": 0.01, "eps": 0.3}
