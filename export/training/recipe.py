@@ -44,8 +44,8 @@ class Training:
     averaging: float = 0.0
     augmentation: Augmentation = "none"
     robust_eps: float | None = None
-    """The epoch kept is the one with the best accuracy on validation images: attacked by PGD in this Linf ball, or,
-    where it is None, clean."""
+    """The epoch kept is the one with the best accuracy on clean validation images: where this is not None, of those
+    epochs that withstand PGD in this Linf ball as well as the best one, by its standard error."""
     robust_steps: int = field(default=20, repr=False)
     robust_images: int = field(default=500, repr=False)
     """Of this PGD, and how many images it attacks. Not shown, so that older checkpoints know their training again."""

@@ -51,6 +51,7 @@ class TrainingState:
         torch.backends.cudnn.allow_tf32 = self._half  # TensorFloat-32 would round integer sums
         self.epoch, self._steps, self._seconds = 0, 0, 0.0
         self._best, self._accuracy = -1.0, 0.0
+        self._highest = self._least = -1.0
         self._best_weights = _copied(self.kept)
         saved = load_checkpoint(stage.path, self._identity)
         if saved is not None:
@@ -59,6 +60,8 @@ class TrainingState:
             self._optimizer.load_state_dict(saved["optimizer"])
             self.epoch, self._steps, self._seconds = saved["epoch"], saved["steps"], saved["seconds"]
             self._best, self._accuracy, self._best_weights = saved["best"], saved["accuracy"], saved["best_weights"]
+            # Checkpoints of 0.1 have neither: there the highest figure alone counted.
+            self._highest, self._least = (saved.get(name, saved["best"]) for name in ("highest", "least"))
 
     def step(self, images: Tensor, classes: Tensor, index: int, batches: int, teacher: nn.Module | None) -> float:
         """One step of the optimizer on a batch of levels uint8 [B, C, H, W]."""
@@ -94,9 +97,13 @@ class TrainingState:
                 else:
                     mean.copy_(now[name])
 
-    def finish_epoch(self, figure: float, value: float, seconds: float) -> None:
-        """Write the checkpoint; `figure` decides which epoch is the best, `value` is its clean accuracy.
+    def finish_epoch(self, figure: float, error: float, value: float, seconds: float) -> None:
+        """Write the checkpoint. Kept is the epoch with the best clean accuracy, `value`, of those whose `figure` is no
+        more than the highest one's standard `error` below it.
 
+        Under attack few validation images are tried: the highest of many figures is the luckiest as well, and often an
+        early epoch's (the one-standard-error rule: Breiman et al., Classification and Regression Trees, 3.4.3). It is
+        followed epoch by epoch: one that was passed over does not come back.
         Raises TrainingError, and leaves the checkpoint before it, if the epoch's last step spoilt a weight: no loss
         has shown that yet.
         """
@@ -105,7 +112,9 @@ class TrainingState:
                 raise self._ended(f"{name} is not finite", ", after its last batch")
         self.epoch += 1
         self._seconds += seconds
-        if figure > self._best:
+        if figure > self._highest:
+            self._highest, self._least = figure, figure - error
+        if self._best < self._least or (figure >= self._least and value > self._accuracy):
             self._best, self._accuracy, self._best_weights = figure, value, _copied(self.kept)
         save_checkpoint(
             self._path,
@@ -118,6 +127,8 @@ class TrainingState:
                 "steps": self._steps,
                 "seconds": self._seconds,
                 "best": self._best,
+                "highest": self._highest,
+                "least": self._least,
                 "accuracy": self._accuracy,
                 "best_weights": self._best_weights,
             },

@@ -121,6 +121,13 @@ def _train(
             report(Progress(stage.name, state.epoch + 1, training.epochs, index + 1, len(order), loss))
         kept = state.kept.eval()
         value, robust = accuracy(kept, data.validation), robust_accuracy(kept, data.validation, training)
-        state.finish_epoch(value if robust is None else robust, value, time.monotonic() - start)
+        figure, error = (value, 0.0) if robust is None else (robust, _standard_error(robust, data, training))
+        state.finish_epoch(figure, error, value, time.monotonic() - start)
         report(Progress(stage.name, state.epoch, training.epochs, len(order), len(order), loss, value, robust))
     return state.best()
+
+
+def _standard_error(robust: float, data: DataSet, training: Training) -> float:
+    """Of the accuracy under attack, by the number of images that were attacked."""
+    attacked = min(training.robust_images, len(data.validation))
+    return float((robust * (1 - robust) / attacked) ** 0.5)

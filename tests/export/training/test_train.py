@@ -161,6 +161,31 @@ def test_the_weights_are_those_of_the_best_epoch(
     assert same_weights(best, first_epoch) and best.validation_accuracy == 0.9
 
 
+@pytest.mark.parametrize(
+    ("robust", "clean", "kept"),
+    [
+        ([0.50, 0.49, 0.30], [0.6, 0.8, 0.9], 2),  # as robust as the best, by chance, and better at clean images
+        ([0.50, 0.55, 0.51], [0.8, 0.6, 0.7], 1),
+        ([0.10, 0.60, 0.10], [0.9, 0.5, 0.9], 2),  # worse than chance explains
+        ([0.00, 0.00, 0.00], [0.4, 0.5, 0.3], 2),
+    ],
+)
+def test_of_epochs_that_withstand_as_much_the_best_at_clean_images_is_kept(
+    toy_recipe: Recipe,
+    toy_data: DataSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    robust: list[float],
+    clean: list[float],
+    kept: int,
+) -> None:
+    under_attack, on_clean = iter(robust), iter(clean)
+    monkeypatch.setattr("export.training.train.robust_accuracy", lambda *_: next(under_attack))
+    monkeypatch.setattr("export.training.train.accuracy", lambda *_: next(on_clean))
+    found = train_member(toy_recipe, toy_recipe.members[1], toy_data, tmp_path / "found.pt", silent)
+    assert found.validation_accuracy == clean[kept - 1]
+
+
 def test_members_learn_and_say_how_well(toy_trained: list[Trained], toy_data: DataSet) -> None:
     for member in toy_trained:
         assert member.validation_accuracy == accuracy(member.network, toy_data.validation)
