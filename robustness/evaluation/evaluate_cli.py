@@ -22,7 +22,7 @@ from robustness.evaluation.journal import Journal
 from robustness.evaluation.suites import Target, make_suite, suite_eps
 from robustness.norms import NORMS, NormName
 from robustness.parameters import number
-from robustness.reporting.assemble import Sitting, write_report
+from robustness.reporting.assemble import Say, Sitting, write_report
 from robustness.reporting.attached import attach_report, refuse_to_lose
 from robustness.reporting.report import REPORT, Report
 from robustness.reporting.terminal import show
@@ -188,19 +188,27 @@ def _evaluate(bundle: Bundle, plan: Plan, out: Path, force: bool, crew: Callable
                     lines.advance(name, share)
                 journal.tick(time.perf_counter() - start)
 
-            report = _run(bundle, plan, journal, opened, advance, out, start)
+            def say(what: str) -> None:
+                bar.update(task, description=what, total=None)  # nobody knows how much of it is left
+                if not console.is_terminal:
+                    console.print(f"attacks done; {what}")
+
+            report = _run(bundle, plan, journal, opened, (advance, say), out, start)
     finally:
         opened.close()
     journal.remove()
     return report
 
 
-def _run(bundle: Bundle, plan: Plan, journal: Journal, crew: Crew, advance: Advance, out: Path, start: float) -> Report:
+def _run(
+    bundle: Bundle, plan: Plan, journal: Journal, crew: Crew, tell: tuple[Advance, Say], out: Path, start: float
+) -> Report:
+    advance, say = tell
     ledgers = evaluate(plan, journal, crew, advance)
     victim = Victim.of_bundle(bundle)
     try:
         seconds = journal.tick(time.perf_counter() - start)
-        return write_report(plan, ledgers, victim, Sitting(command_of(sys.argv[1:]), seconds, crew.size), out)
+        return write_report(plan, ledgers, victim, Sitting(command_of(sys.argv[1:]), seconds, crew.size), out, say)
     finally:
         victim.close()
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import zip_longest
@@ -57,7 +57,17 @@ class Sitting:
     workers: int
 
 
-def write_report(plan: Plan, ledgers: Sequence[Ledger], victim: Victim, sitting: Sitting, out: Path) -> Report:
+Say = Callable[[str], None]
+"""Is told what is being measured: some of it takes minutes."""
+
+
+def silent(what: str) -> None:
+    """Tells nobody."""
+
+
+def write_report(
+    plan: Plan, ledgers: Sequence[Ledger], victim: Victim, sitting: Sitting, out: Path, say: Say = silent
+) -> Report:
     """Write `adversarial.npz`, `report.json` and `report.html` to the folder `out`, and give back the report.
 
     `victim` is asked to confirm every adversarial image, read back from the file.
@@ -67,15 +77,18 @@ def write_report(plan: Plan, ledgers: Sequence[Ledger], victim: Victim, sitting:
     data = _archive(findings)
     write_aside(out / ADVERSARIAL, data)
     confirmed = confirm(victim, plan, out / ADVERSARIAL)
-    report = assemble(findings, victim, confirmed, sitting, [file_of(ADVERSARIAL, data)])
+    report = assemble(findings, victim, confirmed, sitting, [file_of(ADVERSARIAL, data)], say)
     write_aside(out / REPORT, report.model_dump_json(indent=1).encode())
     write_aside(out / PAGE, page(report).encode())
     return report
 
 
-def assemble(findings: Findings, victim: Victim, confirmed: Share, sitting: Sitting, files: list[File]) -> Report:
+def assemble(
+    findings: Findings, victim: Victim, confirmed: Share, sitting: Sitting, files: list[File], say: Say
+) -> Report:
     """The report; the victim is asked for gradients and planted images."""
     plan = findings.plan
+    say("the checks")
     zero = zero_gradients(victim, plan.drawn.images[:CHECK_IMAGES], plan.drawn.labels[:CHECK_IMAGES])
     checks = run_checks(_evidence(findings, victim, confirmed, zero))
     kept = findings.kept
@@ -83,6 +96,10 @@ def assemble(findings: Findings, victim: Victim, confirmed: Share, sitting: Sitt
     size = findings.size[kept] * share
     rows = tables.image_rows(findings, size)
     failed = [check.name for check in checks if not check.passed]
+    say("the detector, against three attackers")
+    detection = beside.detection(findings, victim)
+    say("what it costs")
+    overhead = beside.cost(findings, victim)
     return Report(
         trustworthy=not failed,
         failed_checks=failed,
@@ -107,8 +124,8 @@ def assemble(findings: Findings, victim: Victim, confirmed: Share, sitting: Sitt
         classes=tables.class_rows(rows, plan.manifest.labels),
         sizes=tables.sizes(findings, size),
         paper=tables.paper_table(findings),
-        detection=beside.detection(findings, victim),
-        overhead=beside.cost(findings, victim),
+        detection=detection,
+        overhead=overhead,
         checks=checks,
         per_image=rows,
         gallery=_gallery(findings, rows),

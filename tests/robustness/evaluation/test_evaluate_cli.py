@@ -54,7 +54,10 @@ def test_from_a_bundle_to_a_report(toy_copy: Path, toy: ToyBundle, images: Path)
     assert report.images.indices == np.random.default_rng(0).permutation(len(toy.images))[:N].tolist()
     assert "written to" in result.stdout and "paper" not in result.stderr
     said = result.stderr.splitlines()
-    assert len(said) > 1 and said[-1].startswith("100% done, about 0:00 left: ")
+    assert len(said) > 4 and said[-4].startswith("100% done, about 0:00 left: ")
+    assert said[-3:] == [
+        f"attacks done; {what}" for what in ("the checks", "the detector, against three attackers", "what it costs")
+    ]
     assert not (images.parent / "out.work").exists()
     assert report.paper is not None and [row.paper for row in report.paper.rows] == [None, None]
     assert {"clean", "cw", "fgsm", "bim", "pgd"} == set(report.paper.rows[1].ours)
