@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from robustness.norms import eps_text
 from robustness.reporting.page.markup import Content, Element, element, join
 from robustness.reporting.share import Share
 
@@ -18,7 +19,9 @@ MARK = 3.2
 TICKS = 4
 """Steps of an axis from 0 to 100%, and of the counts beside it."""
 FAR = 1.5
-"""A last eps more than so many times the one before it gets a place of its own, beyond a gap."""
+"""Beyond the report's eps, one that is more than so many times the one before it stands beyond a gap."""
+GAP = 0.15
+"""The share of the axis that such a gap takes."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,27 @@ class Frame:
 
     def y(self, share: float) -> float:
         return self.bottom - share * (self.bottom - self.top)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The numbers along an axis of sizes: as they are, or in 255ths where people write the eps so.
+
+    >>> Scale.of(8 / 255).number(12 / 255), Scale.of(8 / 255).unit("eps"), Scale.of(0.3).number(0.225)
+    ('12', 'eps, in 255ths', '0.225')
+    """
+
+    in_255ths: bool
+
+    @classmethod
+    def of(cls, eps: float) -> "Scale":
+        return cls("/" in eps_text(eps))
+
+    def number(self, size: float) -> str:
+        return f"{255 * size if self.in_255ths else size:.3g}"
+
+    def unit(self, what: str) -> str:
+        return f"{what}, in 255ths" if self.in_255ths else what
 
 
 def drawing(title: str, description: str, height: float, *content: Content, width: float = WIDTH) -> Element:
@@ -105,11 +129,11 @@ def _percent_axis(frame: Frame) -> Element:
 
 def accuracy_chart(eps: Sequence[float], series: Mapping[str, Sequence[Share]], at: float, unit: str) -> Element:
     """Accuracy against eps, a line and the band of its interval for each series; a rule marks the report's eps."""
-    frame, said = Frame(42, 12, WIDTH - 12, 232), _curve_in_words(eps, series)
-    places = eps_places(eps)
+    frame, said, scale = Frame(42, 12, WIDTH - 12, 232), _curve_in_words(eps, series), Scale.of(at)
+    places = eps_places(eps, at)
     lines = [_line(frame, places, shares, index) for index, shares in enumerate(series.values())]
     marks = [
-        element("text", f"{value:.3g}", x=frame.x(place), y=frame.bottom + 17, text_anchor="middle", class_="tick")
+        element("text", scale.number(value), x=frame.x(place), y=frame.bottom + 17, text_anchor="middle", class_="tick")
         for value, place in zip(eps, places, strict=True)
         if place in _readable(places)
     ]
@@ -117,26 +141,41 @@ def accuracy_chart(eps: Sequence[float], series: Mapping[str, Sequence[Share]], 
     rules = [
         join(
             element("line", x1=x, x2=x, y1=frame.top, y2=frame.bottom, class_="rule"),
-            element("text", f"eps {at:.3g}", x=x + 5, y=frame.top + 10, class_="tick"),
+            element("text", f"eps {eps_text(at)}", x=x + 5, y=frame.top + 10, class_="tick"),
         )
         for x in rule
     ]
-    label = element("text", unit, x=frame.x(0.5), y=frame.bottom + 36, text_anchor="middle", class_="tick")
+    broken = [1 - GAP * (number + 0.5) for number in range(gaps(eps, at))]
+    marks += [
+        element("text", "//", x=frame.x(place), y=frame.bottom + 5, text_anchor="middle", class_="tick")
+        for place in broken
+    ]
+    label = element("text", scale.unit(unit), x=frame.x(0.5), y=frame.bottom + 36, text_anchor="middle", class_="tick")
     return drawing("Accuracy against eps", said, 272, _share_axis(frame), *rules, *reversed(lines), *marks, label)
 
 
-def eps_places(eps: Sequence[float]) -> list[float]:
-    """Where each eps stands, in [0, 1]: in proportion, but a last one far from the others beyond a gap.
+def gaps(eps: Sequence[float], at: float) -> int:
+    """How many of the last eps stand each beyond a gap."""
+    far = 0
+    while eps[-1 - far] > at and eps[-1 - far] > FAR * eps[-2 - far]:
+        far += 1
+    return far
 
-    >>> eps_places([0, 0.25, 0.5, 1.0])
+
+def eps_places(eps: Sequence[float], at: float) -> list[float]:
+    """Where each eps stands, in [0, 1]: in proportion, but those far beyond `at` each behind a gap.
+
+    >>> eps_places([0, 0.25, 0.5, 1.0], 0.5)
     [0.0, 0.425, 0.85, 1.0]
-    >>> eps_places([0, 0.5, 0.75])
+    >>> eps_places([0, 0.1, 0.2, 0.4, 1.0], 0.2)
+    [0.0, 0.35, 0.7, 0.85, 1.0]
+    >>> eps_places([0, 0.5, 0.75], 0.5)
     [0.0, 0.6667, 1.0]
     """
-    gap = len(eps) > 2 and eps[-1] > FAR * eps[-2]
-    near, end = (eps[:-1], 0.85) if gap else (eps, 1.0)
+    far = gaps(eps, at)
+    near, end = eps[: len(eps) - far], 1 - GAP * far
     largest = near[-1] or 1
-    return [round(end * value / largest, 4) for value in near] + [1.0] * gap
+    return [round(end * value / largest, 4) for value in near] + [round(end + GAP * n, 4) for n in range(1, far + 1)]
 
 
 def _readable(places: Sequence[float]) -> list[float]:
@@ -194,7 +233,7 @@ def size_chart(edges: Sequence[float], counts: Sequence[int], sizes: Sequence[fl
 
     `sizes` are the perturbations themselves, of the images that fell.
     """
-    frame, most = Frame(42, 12, WIDTH - 38, 232), max([1, *counts])
+    frame, most, scale = Frame(42, 12, WIDTH - 38, 232), max([1, *counts]), Scale.of(edges[-1])
     top = TICKS * math.ceil(most / TICKS)
     span = (edges[-1] - edges[0]) or 1
     bars = [
@@ -215,7 +254,7 @@ def size_chart(edges: Sequence[float], counts: Sequence[int], sizes: Sequence[fl
     marks = [
         element(
             "text",
-            f"{edges[0] + part * span:.3g}",
+            scale.number(edges[0] + part * span),
             x=frame.x(part),
             y=frame.bottom + 17,
             text_anchor="end" if part == 1 else "middle",
@@ -223,7 +262,7 @@ def size_chart(edges: Sequence[float], counts: Sequence[int], sizes: Sequence[fl
         )
         for part in (0, 0.25, 0.5, 0.75, 1.0)
     ]
-    label = element("text", unit, x=frame.x(0.5), y=frame.bottom + 36, text_anchor="middle", class_="tick")
+    label = element("text", scale.unit(unit), x=frame.x(0.5), y=frame.bottom + 36, text_anchor="middle", class_="tick")
     said = f"{sum(counts)} of {n} images fell; the tallest bar stands for {most} images"
     axes = _share_axis(frame), _count_axis(frame, top)
     return drawing("Smallest perturbations", said, 272, *axes, *bars, cumulative, *marks, label)
