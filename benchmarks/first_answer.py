@@ -11,11 +11,10 @@ from pathlib import Path
 from statistics import median
 from urllib.error import URLError
 
-from benchmarks.context import Context
+from benchmarks.context import ROOT, Context
 from benchmarks.figure import Figure, spread
 from service.server import SAMPLE, listen
 
-ROOT = Path(__file__).parents[1]
 BUILD = "setuptools>=77"
 """What pip fetches to build the project, which the lock does not name."""
 ROUNDS = 5

@@ -111,7 +111,8 @@ class Victim:
                 gradient = graph.gradient(images[part], cotangents[member, part])[1]
                 lost = ~np.isfinite(gradient).all(axis=(1, 2, 3))
                 not_finite += int(lost.sum())
-                total[part] += np.where(lost[:, None, None, None], 0, gradient)
+                gradient[lost] = 0
+                total[part] += gradient
         return total, not_finite
 
     def require_gradients(self) -> None:

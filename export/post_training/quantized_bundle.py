@@ -19,7 +19,7 @@ from export.post_training.operators import QuantizationError
 from export.post_training.qdq_graph import qdq_graph
 from export.post_training.quantization import CORRECTED, Method, quantize
 from export.post_training.quantize_parameters import EXPECTED, PRECISIONS
-from export.post_training.weighted_layers import weighted_layer, work_of
+from export.post_training.weighted_layers import weighted_layers, work_of
 from models.precision import Precision
 from runtime.bundle import load_bundle
 from runtime.ensemble import Ensemble
@@ -81,7 +81,7 @@ def quantized_member(
     decided = quantize(graph, images, precision.weights, method, report)
     data = qdq_graph(graph, decided, name).SerializeToString()
     integer, layers = integer_layers(data)
-    with_weights = sum(weighted_layer(graph, node) is not None for node in graph.nodes)
+    with_weights = len(weighted_layers(graph))
     if integer < with_weights:
         raise QuantizationError(
             f"member {name}: expected integer kernels for all {with_weights} layers with weights, "
@@ -160,7 +160,7 @@ def _write_member(folder: Path, classifier: Classifier, member: MemberGraph) -> 
     file = folder / f"{member.name}.onnx"
     file.write_bytes(member.graph)
     graph = OnnxGraph(classifier.model)
-    layers = [layer for node in graph.nodes if (layer := weighted_layer(graph, node)) is not None]
+    layers = weighted_layers(graph)
     macs = work_of(graph, layers, classifier.shape)
     return Member(
         name=member.name,

@@ -157,6 +157,11 @@ def weighted_layer(graph: OnnxGraph, node: onnx.NodeProto) -> WeightedLayer | No
     return WeightedLayer(node, weight, bias, axis, groups)
 
 
+def weighted_layers(graph: OnnxGraph) -> list[WeightedLayer]:
+    """All layers with weights, in the graph's order."""
+    return [layer for node in graph.nodes if (layer := weighted_layer(graph, node)) is not None]
+
+
 def work_of(graph: OnnxGraph, layers: Sequence[WeightedLayer], shape: tuple[int, ...]) -> int:
     """Multiply-accumulates of the layers for one image (C, H, W): weights times the places where each is used."""
     model = onnx.ModelProto()

@@ -90,7 +90,10 @@ class RayCluster:
             raise InvalidValue('ray: needs the package ray: pip install -e ".[ray]"') from error
         self._ray, gone = ray, ray.exceptions
         self.died: tuple[type[Exception], ...] = (
-            *(gone.RayActorError, gone.WorkerCrashedError, gone.NodeDiedError, gone.OutOfMemoryError),
+            gone.RayActorError,
+            gone.WorkerCrashedError,
+            gone.NodeDiedError,
+            gone.OutOfMemoryError,
             gone.ObjectLostError,
         )
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told that this ran

@@ -16,13 +16,13 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from robustness.cli import main
 from robustness.evaluation.crew import Alone, Crew, Processes, RayCluster
-from robustness.evaluation.evaluate import Advance, Plan, evaluate
+from robustness.evaluation.evaluate import Plan, evaluate
 from robustness.evaluation.image_sets import BadImages, ImageSet, draw, open_images
 from robustness.evaluation.journal import Journal
 from robustness.evaluation.suites import Target, make_suite, suite_eps
 from robustness.norms import NORMS, NormName
 from robustness.parameters import number
-from robustness.reporting.assemble import Say, Sitting, write_report
+from robustness.reporting.assemble import Sitting, write_report
 from robustness.reporting.attached import attach_report, refuse_to_lose
 from robustness.reporting.report import REPORT, Report
 from robustness.reporting.terminal import show
@@ -193,24 +193,18 @@ def _evaluate(bundle: Bundle, plan: Plan, out: Path, force: bool, crew: Callable
                 if not console.is_terminal:
                     console.print(f"attacks done; {what}")
 
-            report = _run(bundle, plan, journal, opened, (advance, say), out, start)
+            ledgers = evaluate(plan, journal, opened, advance)
+            victim = Victim.of_bundle(bundle)
+            try:
+                seconds = journal.tick(time.perf_counter() - start)
+                sitting = Sitting(command_of(sys.argv[1:]), seconds, opened.size)
+                report = write_report(plan, ledgers, victim, sitting, out, say)
+            finally:
+                victim.close()
     finally:
         opened.close()
     journal.remove()
     return report
-
-
-def _run(
-    bundle: Bundle, plan: Plan, journal: Journal, crew: Crew, tell: tuple[Advance, Say], out: Path, start: float
-) -> Report:
-    advance, say = tell
-    ledgers = evaluate(plan, journal, crew, advance)
-    victim = Victim.of_bundle(bundle)
-    try:
-        seconds = journal.tick(time.perf_counter() - start)
-        return write_report(plan, ledgers, victim, Sitting(command_of(sys.argv[1:]), seconds, crew.size), out, say)
-    finally:
-        victim.close()
 
 
 def command_of(arguments: list[str]) -> str:

@@ -13,8 +13,8 @@ from robustness.victim import Array, Victim
 SWEEPS, POINTS = 2, 32
 """The line from a clean to an adversarial image is searched for the border so often, at so many points."""
 PLANT_STEPS = 20
-MINIMISING: dict[NormName, dict[str, int]] = {"linf": {}, "l2": {"cw-l2": 200, "deepfool": 50}}
-"""By norm, the attacks of the suites that look for the smallest change, and their steps."""
+MINIMISING: dict[NormName, tuple[str, ...]] = {"linf": (), "l2": ("cw-l2", "deepfool")}
+"""By norm, the attacks of the suites that look for the smallest change."""
 HALVINGS = 8
 
 
@@ -47,7 +47,7 @@ def plant(victim: Victim, images: Array, adversarial: Array, labels: Labels, nor
         near, beyond = _border(victim, image, target, int(label))
         near_by, whole = (float(size) for size in NORMS[norm].size(np.stack([beyond - near, target - image])))
         attacks = [make_attack("apgd-joint_margin", Settings(norm, 2 * near_by, PLANT_STEPS))]
-        attacks += [make_attack(kind, Settings(norm, whole, steps)) for kind, steps in minimising.items()]
+        attacks += [make_attack(kind, Settings(norm, whole)) for kind in minimising]
         for attack in attacks:
             generator = np.random.default_rng((seed, number))
             found += len(attack.run(victim, near[None], np.array([label]), generator))
