@@ -154,6 +154,28 @@ def test_an_image_on_a_kink_is_compared_a_little_aside(
     assert check_parity(network, graphs, graphs, toy_data.test).gradient_error == 0
 
 
+@pytest.mark.parametrize(("reach", "agree"), [(1e-4, True), (2e-3, True), (0.1, False)])
+def test_a_kink_ends_somewhere(
+    reach: float, agree: bool, frozen_toy: Callable[[str], nn.Sequential], toy_data: DataSet
+) -> None:
+    """An even background is nearly a tie in a max pool as far as pixels move little."""
+    network, image = frozen_toy("fp32"), toy_data.test.pixels(3, 4)
+    graphs = TorchGraphs(network)
+
+    class OnAKink(TorchGraphs):
+        def gradient(self, images: Array, cotangents: Array) -> tuple[Array, Array]:
+            logits, gradients = super().gradient(images, cotangents)
+            near = np.abs(images - image).max(axis=(1, 2, 3)) < reach
+            return logits, np.where(near[:, None, None, None], -gradients, gradients)
+
+    kinked = OnAKink(network)
+    if agree:
+        assert check_parity(network, graphs, kinked, toy_data.test).kinks == 1
+    else:
+        with pytest.raises(ParityError, match="by 2 of the norm on image 3"):
+            check_parity(network, graphs, kinked, toy_data.test)
+
+
 def test_a_dead_network_has_no_relative_error(frozen_toy: Callable[[str], nn.Sequential]) -> None:
     """Every logit is 0: a network that learnt nothing is not a graph that disagrees."""
     network = frozen_toy("fp32")
