@@ -237,7 +237,8 @@ def test_the_edges_of_a_recipe_reach_its_members_and_their_proof(
     empir: Invoke, recipes: dict[str, Recipe], tmp_path: Path
 ) -> None:
     def network(precision: Precision, edges: EdgeBits = EDGES) -> torch.nn.Sequential:
-        return photo_net(precision, image_shape=(1, 8, 8), classes=4, widths=(4, 6), edges=edges)
+        # Of fewer than 8 channels oneDNN for AVX2 alone writes past the weights' gradient of a 1x1 convolution.
+        return photo_net(precision, image_shape=(1, 8, 8), classes=4, widths=(8, 12), edges=edges)
 
     toy, edges = recipes["toy"], EdgeBits(first=4, last=3)
     once = dataclasses.replace(toy.training, epochs=1)
