@@ -20,8 +20,8 @@ from export.post_training.quantization import CORRECTED, PLAIN, Method
 from export.post_training.quantized_bundle import MemberGraph, quantized_member
 from export.post_training.weighted_layers import WeightedLayer
 from models.precision import Precision
-from runtime.sessions import cpuinfo, has_vnni
-from tests.export.onnx_toys import toy_classifier, toy_images
+from runtime.sessions import open_session
+from tests.export.onnx_toys import CLASSES, toy_classifier, toy_images
 
 Array = NDArray[np.float32]
 BIAS_ONLY = Method(compensate=False, refit=False, correct_bias=True)
@@ -37,12 +37,13 @@ def member(classifier: Classifier, precision: str, method: Method = CORRECTED) -
 
 
 def logits(graph: bytes, images: Array, *, optimised: bool = True) -> Array:
-    options = ort.SessionOptions()
-    if not optimised:
+    if optimised:
+        session = open_session(graph, "member", {"image": [*images.shape[1:]]}, {"logits": [CLASSES]})
+    else:
+        options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    if not has_vnni(cpuinfo()):
-        options.add_session_config_entry("session.x64quantprecision", "1")  # as a server opens it
-    output: Array = ort.InferenceSession(graph, options).run(None, {"image": images})[0]
+        session = ort.InferenceSession(graph, options)
+    output: Array = session.run(None, {"image": images})[0]
     return output
 
 
