@@ -1,11 +1,9 @@
 """A library's attack at work on the served ensemble: in batches, and judged by the served vote in the end."""
 
 import logging
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,31 +13,8 @@ from robustness.attacks.steppers import Ball
 from robustness.norms import NORMS, NormName
 from robustness.victim import Array, Victim
 
-Progress = Callable[[str, int, int], None]
-"""Told the attack, how many images it has done, and of how many."""
 Batch = Callable[[Array, Labels], Array]
 """A library's attack: images and labels in, images out, adversarial or not."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one attack did: of the images that it was given, those that the ones before had left, how many fell."""
-
-    attack: str
-    parameters: dict[str, Any]
-    attacked: int
-    fell: int
-    seconds: float
-    warnings: tuple[str, ...]
-    """Of the library itself, such as points with zero gradients."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Adversarial images by index, those wrong before the attack at step 0, and the outcomes in the order they ran."""
-
-    found: dict[int, Found]
-    outcomes: tuple[Outcome, ...]
 
 
 class ForeignAttack(ABC):
@@ -77,7 +52,6 @@ class ForeignAttack(ABC):
         generator: np.random.Generator,
         *,
         out_of_time: OutOfTime = never,
-        progress: Progress | None = None,
     ) -> dict[int, Found]:
         """As Attack has it; `out_of_time` is asked between batches, and the step of what a library finds is 1."""
         attack = self.ready(victim, int(generator.integers(2**31)))
@@ -91,35 +65,17 @@ class ForeignAttack(ABC):
             inside = _inside(attack(images[batch], labels[batch]), images[batch], self.norm, self.eps)
             for place in np.flatnonzero(victim.predict(inside).verdict != labels[batch]).tolist():
                 found[int(batch[place])] = Found(int(batch[place]), inside[place], 1)
-            if progress is not None:
-                progress(self.name, first + len(batch), len(rows))
         return found
 
-
-def in_turn(
-    attacks: Sequence[ForeignAttack],
-    victim: Victim,
-    images: Array,
-    labels: Labels,
-    seed: int,
-    out_of_time: OutOfTime = never,
-    progress: Progress | None = None,
-) -> Evaluation:
-    """Each attack on the images that those before it have left."""
-    wrong = np.flatnonzero(victim.predict(images).verdict != labels).tolist()
-    found = {row: Found(row, images[row], 0) for row in wrong}
-    outcomes = []
-    for attack in attacks:
-        left = np.array([row for row in range(len(images)) if row not in found], dtype=np.intp)
-        if not len(left) or out_of_time():
-            break
-        start, generator = time.perf_counter(), np.random.default_rng(seed)
-        with _warnings_of(attack.logger) as said:
-            fell = attack.run(victim, images[left], labels[left], generator, out_of_time=out_of_time, progress=progress)
-        found |= {int(left[row]): Found(int(left[row]), each.image, each.step) for row, each in fell.items()}
-        spent = time.perf_counter() - start
-        outcomes.append(Outcome(attack.name, attack.parameters(), len(left), len(fell), spent, tuple(said)))
-    return Evaluation(found, tuple(outcomes))
+    @contextmanager
+    def listening(self) -> Iterator[list[str]]:
+        """What the library warns of meanwhile, such as points with zero gradient, once each; it is logged as ever."""
+        listener = _Listener(logging.WARNING)
+        logging.getLogger(self.logger).addHandler(listener)
+        try:
+            yield listener.said
+        finally:
+            logging.getLogger(self.logger).removeHandler(listener)
 
 
 def _inside(adversarial: Array, images: Array, norm: NormName, eps: float) -> Array:
@@ -139,14 +95,3 @@ class _Listener(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if record.getMessage() not in self.said:
             self.said.append(record.getMessage())
-
-
-@contextmanager
-def _warnings_of(logger: str) -> Iterator[list[str]]:
-    """What a logger warns of meanwhile, each message once; it is logged as ever."""
-    listener = _Listener(logging.WARNING)
-    logging.getLogger(logger).addHandler(listener)
-    try:
-        yield listener.said
-    finally:
-        logging.getLogger(logger).removeHandler(listener)

@@ -12,7 +12,7 @@ from robustness.attacks.gradient import halvings
 from robustness.attacks.registry import Settings, make_attack
 from robustness.losses.goals import ANY_OTHER, Goals, as_asked, every_class
 from robustness.losses.loss_names import make_loss
-from robustness.losses.over_members import Loss
+from robustness.losses.over_members import Loss, alone
 from robustness.norms import NORMS
 from robustness.parameters import AttackParameters, Plan, blind_warning, plan, require_gradients, unnamed_warning
 from robustness.probe_report import THREAT_MODELS, Attack, Outcome, ProbeReport
@@ -202,10 +202,7 @@ class _Run:
             if not self.victim.differentiable[index]:
                 norms.append(None)
                 continue
-            others = self.clean.logits[index, 0].copy()
-            others[self.label] = -np.inf
-            cotangents = np.zeros(self.clean.logits.shape, dtype=np.float32)
-            cotangents[index, 0, self.label], cotangents[index, 0, others.argmax()] = 1, -1
+            _, cotangents = alone(index)(self.clean.logits, as_asked(np.array([self.label]), np.array([ANY_OTHER])))
             norm = float(np.linalg.norm(self.victim.gradient(self.image, cotangents).astype(np.float64)))
             if norm == 0:
                 warning = (

@@ -6,8 +6,8 @@ verdict's (robustness/losses/vote_score.py), and what they find is judged by the
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version as installed
 from typing import Any, ClassVar, Literal, get_args
@@ -17,9 +17,9 @@ import pyautoattack
 import torch
 from torch import Tensor, nn
 
-from robustness.attacks.attack import Found, Labels, OutOfTime, ThreatModel, never
+from robustness.attacks.attack import Labels, ThreatModel
 from robustness.attacks.gradient import DEFAULT_STEPS, usual_step
-from robustness.foreign_attack import Batch, Evaluation, ForeignAttack, Progress, in_turn
+from robustness.foreign_attack import Batch, ForeignAttack
 from robustness.losses.vote_score import NEGLIGIBLE, ScoreName, VoteScore, crowned, vote_score
 from robustness.norms import NormName
 from robustness.victim import Array, Victim
@@ -27,12 +27,8 @@ from runtime.errors import InvalidValue
 from runtime.vote import NO_VOTE
 
 AutoAttackName = Literal["apgd-ce", "apgd-dlr", "apgd-t", "fab", "fab-t", "square"]
-Version = Literal["standard", "plus"]
-VERSIONS: dict[Version, tuple[AutoAttackName, ...]] = {
-    "standard": ("apgd-ce", "apgd-t", "fab-t", "square"),
-    "plus": ("apgd-ce", "apgd-dlr", "fab", "square", "apgd-t", "fab-t"),
-}
-"""`rand` is left out: nothing that is served is random."""
+VERSION = "standard"
+"""Of AutoAttack. `rand` would be in vain: nothing that is served is random."""
 FoolboxName = Literal["fgsm", "bim", "pgd", "cw-l2", "deepfool"]
 
 LIBRARY_NORMS: dict[NormName, str] = {"linf": "Linf", "l2": "L2"}
@@ -96,7 +92,6 @@ class AutoAttack(ForeignAttack):
     attack: AutoAttackName
     norm: NormName
     eps: float
-    version: Version = "standard"
     score: ScoreName = "vote"
     batch_size: int = BATCH
     queries: int = STANDARD_QUERIES
@@ -116,6 +111,7 @@ class AutoAttack(ForeignAttack):
         theirs = vars(part.get(self.attack, library.apgd))
         return {
             **asdict(self),
+            "version": VERSION,
             **{name: theirs[name] for name in THEIR_PARAMETERS if name in theirs},
             "library": f"pyautoattack {installed('pyautoattack')}",
         }
@@ -141,7 +137,7 @@ class AutoAttack(ForeignAttack):
             norm=LIBRARY_NORMS[self.norm],
             eps=self.eps,
             seed=seed,
-            version=self.version,
+            version=VERSION,
             device="cpu",
         )
         library.attacks_to_run = [self.attack]
@@ -211,55 +207,6 @@ class Foolbox(ForeignAttack):
             known = ", ".join(f"{name} in {norm}" for name, norm in makers)
             raise InvalidValue(f"attack: expected one of {known}, got {self.attack!r} in {self.norm!r}")
         return makers[self.attack, self.norm]()
-
-
-def autoattack(
-    victim: Victim,
-    images: Array,
-    labels: Labels,
-    *,
-    norm: NormName,
-    eps: float,
-    version: Version = "standard",
-    attacks: Sequence[AutoAttackName] | None = None,
-    seed: int = 0,
-    batch_size: int = BATCH,
-    alone: int | None = None,
-    score: ScoreName = "vote",
-    out_of_time: OutOfTime = never,
-    progress: Progress | None = None,
-) -> Evaluation:
-    """AutoAttack on images float32 [N, C, H, W] in [0, 1] with their labels [N], each attack on what is left.
-
-    attacks: some of them, else all of the `version`. alone: one member as a victim of its own.
-    Raises InvalidValue as `AutoAttack.ready` does.
-    """
-    chosen = [AutoAttack(name, norm, eps, version, score, batch_size) for name in attacks or VERSIONS[version]]
-    if alone is None:
-        return in_turn(chosen, victim, images, labels, seed, out_of_time, progress)
-    with closing(victim.alone(alone)) as member:
-        return in_turn(chosen, member, images, labels, seed, out_of_time, progress)
-
-
-def foolbox_attack(
-    name: FoolboxName,
-    victim: Victim,
-    images: Array,
-    labels: Labels,
-    *,
-    norm: NormName,
-    eps: float,
-    steps: int | None = None,
-    step_size: float | None = None,
-    seed: int = 0,
-    score: ScoreName = "vote",
-) -> dict[int, Found]:
-    """An attack of Foolbox by name, on images float32 [N, C, H, W] in [0, 1]; what it found, by index.
-
-    Raises InvalidValue as `Foolbox.ready` does.
-    """
-    attack = Foolbox(name, norm, eps, steps, step_size, score)
-    return attack.run(victim, images, labels, np.random.default_rng(seed))
 
 
 @contextmanager

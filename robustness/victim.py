@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,9 @@ class Spent:
     gradient_calls: int = 0
     not_finite: int = 0
     """Of these gradients, those with a value that is not finite."""
+
+    def __sub__(self, before: "Spent") -> "Spent":
+        return Spent(*(now - then for now, then in zip(astuple(self), astuple(before), strict=True)))
 
 
 class Victim:

@@ -12,6 +12,10 @@ from robustness.reporting.share import Share
 
 SLACK = 0.02
 """The share of images by which random starts may let a longer or wider attack be the weaker one."""
+QUERIES_ALONE = 0.002
+"""The share of images that may fall to queries and not to gradients."""
+NEW_TO_THE_SUITE = 0.01
+"""The share of images that may fall to more steps and not to the suite."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,9 @@ class Evidence:
     """What the checks look at. Flags [n] say which of the same images are wrong after an attack; None: it did not run.
 
     suite: after all attacks of the suite. curves: by target the number wrong at each eps, rising to the whole space.
-    zero_gradients: by member, clean images whose margin has a gradient of exactly 0; empty where there is no graph.
+    queries_alone: by what was attacked, images that fell to queries and to no attack with gradients, of the suite's n.
+    zero_gradients: by member, images at which, or at random in their ball, the margin has a gradient of exactly 0;
+    empty where there is no graph. not_finite: of all gradients, those that were not.
     planted: adversarial images planted next to an image, and found. confirmed: adversarial images judged once more.
     """
 
@@ -28,9 +34,12 @@ class Evidence:
     more_steps: Flags | None
     queries: Flags | None
     suite: Flags
+    queries_alone: Mapping[str, int]
+    n: int
     curves: Mapping[str, Sequence[int]]
     curve_images: int
     zero_gradients: Mapping[str, Share]
+    not_finite: int
     members: Sequence[str]
     planted: Share
     confirmed: Share
@@ -38,7 +47,7 @@ class Evidence:
 
 def run_checks(evidence: Evidence) -> list[Check]:
     """All of them, in the order of a report."""
-    checks = (one_step, queries, monotone, unbounded, more_steps, zero_gradients, planted, confirmed)
+    checks = (one_step, queries, monotone, unbounded, more_steps, zero_gradients, finite, planted, confirmed)
     return [check(evidence) for check in checks]
 
 
@@ -53,15 +62,23 @@ def one_step(evidence: Evidence) -> Check:
 
 
 def queries(evidence: Evidence) -> Check:
-    """An attack with gradients is at least as strong as one that only asks; otherwise gradients are masked."""
+    """An attack with gradients is at least as strong as one that only asks; otherwise gradients are masked.
+
+    Of the suite's own the first is fair, and the second sharp: AutoAttack warns from the same share of images on.
+    """
     name = "gradient at least as strong as queries"
     if evidence.more_steps is None or evidence.queries is None:
         return _impossible(name)
     gradient, asked, n = int(evidence.more_steps.sum()), int(evidence.queries.sum()), len(evidence.queries)
-    only = int((evidence.queries & ~evidence.more_steps).sum())
-    sentence = f"Gradients leave {gradient} of {n} images wrong, queries {asked}; {only} fell to queries alone."
-    measured = {"gradient": gradient, "queries": asked, "queries alone": only}
-    return Check(name=name, passed=gradient >= asked, measured=measured, sentence=sentence)
+    alone, allowed = dict(evidence.queries_alone), max(1, round(QUERIES_ALONE * evidence.n))
+    worst = max(alone, key=lambda on: alone[on])
+    sentence = (
+        f"Gradients leave {gradient} of {n} images wrong, queries {asked}. In the whole suite at most {alone[worst]} "
+        f"of {evidence.n} fell to queries alone ({worst}); {allowed} are allowed."
+    )
+    measured = {"gradient": gradient, "queries": asked, "queries alone": alone}
+    passed = gradient >= asked and alone[worst] <= allowed
+    return Check(name=name, passed=passed, measured=measured, sentence=sentence)
 
 
 def monotone(evidence: Evidence) -> Check:
@@ -91,19 +108,20 @@ def unbounded(evidence: Evidence) -> Check:
 
 
 def more_steps(evidence: Evidence) -> Check:
-    """An attack of five times the steps finds little that the suite has not found."""
+    """An attack of ten times the steps, towards every class to the end, finds little that the suite has not."""
     name = "more steps change little"
     if evidence.more_steps is None or evidence.iterative is None:
         return _impossible(name)
     n = len(evidence.more_steps)
     gained = int((evidence.more_steps & ~evidence.suite).sum())
     few, many = int(evidence.iterative.sum()), int(evidence.more_steps.sum())
+    allowed = max(1, round(NEW_TO_THE_SUITE * n))
     sentence = (
-        f"Five times the steps leave {many} of {n} images wrong instead of {few}; {gained} of them had withstood the "
-        f"whole suite, {round(SLACK * n)} are allowed."
+        f"Ten times the steps leave {many} of {n} images wrong instead of {few}; {gained} of them had withstood the "
+        f"whole suite, {allowed} {'is' if allowed == 1 else 'are'} allowed."
     )
     measured = {"few steps": few, "many steps": many, "new to the suite": gained}
-    return Check(name=name, passed=gained <= SLACK * n, measured=measured, sentence=sentence)
+    return Check(name=name, passed=gained <= allowed, measured=measured, sentence=sentence)
 
 
 def zero_gradients(evidence: Evidence) -> Check:
@@ -115,8 +133,19 @@ def zero_gradients(evidence: Evidence) -> Check:
     counts = {member: share.count for member, share in evidence.zero_gradients.items()}
     n = max(share.n for share in evidence.zero_gradients.values())
     worst = max(counts, key=lambda member: counts[member])
-    sentence = f"Of {n} clean images at most {counts[worst]} ({worst}) have a margin whose gradient is exactly 0."
+    sentence = (
+        f"Of {n} images at most {counts[worst]} ({worst}) have a margin whose gradient is exactly 0, there or at "
+        "random in the ball."
+    )
     return Check(name=name, passed=counts[worst] <= SLACK * n, measured={"zero": counts, "n": n}, sentence=sentence)
+
+
+def finite(evidence: Evidence) -> Check:
+    """A gradient that is not finite counts as 0, and leads an attack nowhere."""
+    count = evidence.not_finite
+    sentence = f"{count:,} gradients of all attacks were not finite." if count else "No gradient was infinite or NaN."
+    name = "every gradient finite"
+    return Check(name=name, passed=count == 0, measured={"not finite": count}, sentence=sentence)
 
 
 def planted(evidence: Evidence) -> Check:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from robustness.evaluation.evaluate import Plan
 from robustness.evaluation.ledger import STANDS, TOLERANCE, Flags, Ledger, Row
-from robustness.evaluation.steps import Step
+from robustness.evaluation.steps import CLEAN, Step, needs_gradients
 from robustness.reporting.report import VOTE, Outcome
 from robustness.reporting.share import Share
 from robustness.victim import Array
@@ -78,6 +78,15 @@ class Findings:
         fallen: Flags = (first != STANDS) & (first < min(measured, default=len(self.plan.steps)))
         return fallen
 
+    def fallen_to_queries(self, target: str) -> int:
+        """Images that fell to an attack of the suite on this target that only asks, before one with gradients did."""
+        asked = [
+            number
+            for number, step in enumerate(self.plan.steps)
+            if step.purpose == "worst case" and step.attack != CLEAN and not needs_gradients(step)
+        ]
+        return int(np.isin(self.broken_alone_by[self.targets.index(target)], asked).sum())
+
     def steps(self, purpose: str) -> list[tuple[int, Step]]:
         """The steps of this purpose, with their numbers."""
         return [(number, step) for number, step in enumerate(self.plan.steps) if step.purpose == purpose]
@@ -97,5 +106,8 @@ class Findings:
 
 def _joined(rows: Sequence[Row]) -> Row:
     given, found, right = (np.concatenate([getattr(row, name) for row in rows]) for name in ("given", "found", "right"))
-    costs = (sum(row.queries for row in rows), sum(row.gradient_calls for row in rows))
-    return Row(given, found, right, sum(row.seconds for row in rows), *costs)
+    names = ("seconds", "queries", "gradient_calls", "not_finite")
+    costs = {name: sum(getattr(row, name) for row in rows) for name in names}
+    return Row(
+        given, found, right, **costs, warnings=tuple(dict.fromkeys(said for row in rows for said in row.warnings))
+    )

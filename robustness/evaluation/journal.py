@@ -51,14 +51,15 @@ class Journal:
         try:
             with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as saved:
                 judged = Judged(saved["verdict"], saved["votes"], saved["degraded"])
-                return Outcome(saved["source"], saved["images"], judged, **cost)
+                warnings = tuple(cost.pop("warnings"))
+                return Outcome(saved["source"], saved["images"], judged, warnings=warnings, **cost)
         except (BadZipFile, EOFError, KeyError, OSError, ValueError):
             return None
 
     def save(self, chunk: int, step: int, outcome: Outcome) -> None:
         path = self._path(chunk, step)
         path.parent.mkdir(exist_ok=True)
-        costs = ("seconds", "queries", "gradient_calls")
+        costs = ("seconds", "queries", "gradient_calls", "not_finite", "warnings")
         cost = {name: getattr(outcome, name) for name in costs}
         write_aside(path.with_suffix(".json"), json.dumps(cost).encode())
         judged = outcome.judged

@@ -34,6 +34,8 @@ class Row:
     seconds: float
     queries: int
     gradient_calls: int
+    not_finite: int
+    warnings: tuple[str, ...]
 
 
 class Ledger:
@@ -135,4 +137,13 @@ class Ledger:
             norm, eps = step.ball
             inside = NORMS[norm].size(outcome.images - self.images[source]) <= eps + TOLERANCE
         found[source] = wrong & inside
-        return Row(mask, found, right, outcome.seconds, outcome.queries, outcome.gradient_calls)
+        return Row(
+            mask,
+            found,
+            right,
+            outcome.seconds,
+            outcome.queries,
+            outcome.gradient_calls,
+            outcome.not_finite,
+            outcome.warnings,
+        )

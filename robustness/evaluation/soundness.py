@@ -1,11 +1,15 @@
 """What the checks measure on the served graphs themselves: zero gradients, and planted adversarial examples."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robustness.attacks.attack import Labels
 from robustness.attacks.registry import Settings, make_attack
+from robustness.attacks.steppers import Ball
 from robustness.evaluation.ledger import STANDS
 from robustness.evaluation.worker import judge
+from robustness.losses.goals import ANY_OTHER, as_asked
+from robustness.losses.over_members import alone
 from robustness.norms import NORMS, NormName
 from robustness.reporting.share import Share
 from robustness.victim import Array, Victim
@@ -18,21 +22,29 @@ MINIMISING: dict[NormName, tuple[str, ...]] = {"linf": (), "l2": ("cw-l2", "deep
 HALVINGS = 8
 
 
-def zero_gradients(victim: Victim, images: Array, labels: Labels) -> dict[str, Share]:
-    """By member with a gradient graph: images [N, C, H, W] at which the margin's gradient is exactly 0."""
+def zero_gradients(
+    victim: Victim, images: Array, labels: Labels, norm: NormName, eps: float, seed: int
+) -> dict[str, Share]:
+    """By member with a gradient graph: images [N, C, H, W] at which the margin's gradient is exactly 0, or is so at a
+    random place in the ball around them, where an attack may start."""
+    ball = Ball(NORMS[norm], eps, images)
+    starts = ball.project(images + ball.norm.random(images.shape, eps, np.random.default_rng(seed)))
+    members = [index for index, has_graph in enumerate(victim.differentiable) if has_graph]
+    zero = {
+        index: _vanishes(victim, index, images, labels) | _vanishes(victim, index, starts, labels) for index in members
+    }
+    return {
+        victim.ensemble.members[index].name: Share.of(int(flags.sum()), len(images)) for index, flags in zero.items()
+    }
+
+
+def _vanishes(victim: Victim, member: int, images: Array, labels: Labels) -> NDArray[np.bool_]:
+    """Of each image [N], whether the gradient of a member's margin is exactly 0 there."""
     logits = victim.ensemble.predict(images, "full").logits
-    rows, shares = np.arange(len(images)), {}
-    for index, member in enumerate(victim.ensemble.members):
-        if not victim.differentiable[index]:
-            continue
-        others = logits[index].copy()
-        others[rows, labels] = -np.inf
-        cotangents = np.zeros_like(logits)
-        cotangents[index, rows, labels], cotangents[index, rows, others.argmax(axis=1)] = -1, 1
-        gradient = victim.gradient(images, cotangents)
-        zero = (gradient == 0).all(axis=(1, 2, 3))
-        shares[member.name] = Share.of(int(zero.sum()), len(images))
-    return shares
+    _, cotangents = alone(member)(logits, as_asked(labels, np.full_like(labels, ANY_OTHER)))
+    gradient = victim.gradient(images, cotangents)
+    flags: NDArray[np.bool_] = (gradient == 0).all(axis=(1, 2, 3))
+    return flags
 
 
 def plant(victim: Victim, images: Array, adversarial: Array, labels: Labels, norm: NormName, seed: int) -> Share:

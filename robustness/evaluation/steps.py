@@ -1,7 +1,7 @@
 """One step of an evaluation: an attack, what it attacks, and which of the images."""
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -82,10 +82,6 @@ class Step:
             goals = Nearest.rounds
         return (1 + steps * goals * self.settings.restarts) * (1.0 if self.on == VOTE else 0.4)
 
-    def moved(self, on: str) -> "Step":
-        """The same on another."""
-        return replace(self, on=on)
-
 
 def build(step: Step, known: Array | None = None, starts: Array | None = None) -> Attack:
     """The attack of a step; `known` is what the search for nearer images begins with, an adversarial image for each.
@@ -132,10 +128,10 @@ def _paper(step: Step) -> Empir2020:
 
 def _reference(step: Step) -> Attack:
     try:
-        from robustness.reference import VERSIONS, AutoAttack  # needs torch: only where it is asked for
+        from robustness.reference import AutoAttack, AutoAttackName  # needs torch: only where it is asked for
     except ImportError as error:
         raise InvalidValue(f'suite: AutoAttack needs the package {error.name}: pip install -e ".[evaluate]"') from error
-    name = next(name for name in VERSIONS["standard"] if name == step.attack.removeprefix(REFERENCE))
+    name = next(name for name in get_args(AutoAttackName) if name == step.attack.removeprefix(REFERENCE))
     return AutoAttack(name, step.settings.norm, step.settings.eps)
 
 

@@ -1,13 +1,15 @@
 """A worker: opens the bundle for itself, runs steps on images, and has the served graphs judge what they find."""
 
 import time
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robustness.attacks.attack import Found, Labels
 from robustness.evaluation.steps import CLEAN, Step, build
+from robustness.foreign_attack import ForeignAttack
 from robustness.reporting.report import VOTE
 from robustness.victim import Array, Victim
 from runtime.bundle import Bundle
@@ -48,7 +50,10 @@ class Judged:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a step found: images [K, C, H, W] for the task's images `source` [K], as judged; and what it cost."""
+    """What a step found: images [K, C, H, W] for the task's images `source` [K], as judged; and what it cost.
+
+    not_finite: of the gradients, those that were not, and counted as 0. warnings: what a library said of the victim.
+    """
 
     source: NDArray[np.int64]
     images: Array
@@ -56,6 +61,8 @@ class Outcome:
     seconds: float
     queries: int
     gradient_calls: int
+    not_finite: int = 0
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def nothing(cls, n_members: int, image_shape: tuple[int, ...]) -> "Outcome":
@@ -101,17 +108,28 @@ def run_step(victim: Victim, task: Task) -> Outcome:
         return Outcome(sources, task.images, judge(victim, task.images), 0.0, 0, 0)
     names = [member.name for member in victim.ensemble.members]
     attacked = victim if task.step.on == VOTE else victim.alone(names.index(task.step.on))
-    spent = (attacked.spent.queries, attacked.spent.gradient_calls)
+    before = replace(attacked.spent)
     start = time.perf_counter()
     labels = task.labels if task.step.labels == "true" else judge(attacked, task.images).verdict
     attack = build(task.step, task.known, task.starts)
-    found = attack.run(attacked, task.images, labels, np.random.default_rng(task.seed))
+    listening = attack.listening() if isinstance(attack, ForeignAttack) else nullcontext(list[str]())
+    with listening as said:
+        found = attack.run(attacked, task.images, labels, np.random.default_rng(task.seed))
     seconds = time.perf_counter() - start
-    costs = (attacked.spent.queries - spent[0], attacked.spent.gradient_calls - spent[1])
+    spent = attacked.spent - before
     if attacked is not victim:
         attacked.close()
     images = _stacked(found, task.images)
-    return Outcome(np.array(sorted(found), dtype=np.int64), images, judge(victim, images), seconds, *costs)
+    return Outcome(
+        np.array(sorted(found), dtype=np.int64),
+        images,
+        judge(victim, images),
+        seconds,
+        spent.queries,
+        spent.gradient_calls,
+        spent.not_finite,
+        tuple(said),
+    )
 
 
 def _stacked(found: dict[int, Found], images: Array) -> Array:

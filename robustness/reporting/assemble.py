@@ -89,7 +89,9 @@ def assemble(
     """The report; the victim is asked for gradients and planted images."""
     plan = findings.plan
     say("the checks")
-    zero = zero_gradients(victim, plan.drawn.images[:CHECK_IMAGES], plan.drawn.labels[:CHECK_IMAGES])
+    first = slice(CHECK_IMAGES)
+    images, labels = plan.drawn.images[first], plan.drawn.labels[first]
+    zero = zero_gradients(victim, images, labels, plan.norm, plan.eps, plan.seed)
     checks = run_checks(_evidence(findings, victim, confirmed, zero))
     kept = findings.kept
     share = shortest(victim, plan.drawn.images[kept], findings.smallest[kept], plan.drawn.labels[kept])
@@ -190,9 +192,12 @@ def _evidence(findings: Findings, victim: Victim, confirmed: Share, zero: dict[s
         more_steps=wrong[MORE_STEPS],
         queries=wrong[QUERIES],
         suite=findings.fallen_to_suite[first],
+        queries_alone={target: findings.fallen_to_queries(target) for target in findings.targets},
+        n=findings.n,
         curves={name: [share.n - share.count for share in shares] for name, shares in curve.series.items()},
         curve_images=curve.n,
         zero_gradients=zero,
+        not_finite=sum(row.not_finite for row in findings.rows),
         members=[member.name for member in findings.plan.manifest.members],
         planted=planted,
         confirmed=confirmed,

@@ -104,6 +104,8 @@ class AttackRow(Part):
     seconds: float
     queries: int
     gradient_calls: int
+    not_finite: int = Field(0, description="Of the gradients, those that were not finite, and counted as 0.")
+    warnings: list[str] = Field([], description="Of the library whose attack it is, about what it attacked.")
 
 
 class MemberRow(Part):
@@ -117,7 +119,10 @@ class MemberRow(Part):
         description="The same, counting only attacks on this member alone; null where the suite has none."
     )
     broken_by: dict[str, int] = Field(description="Images by the attack that turned this member first.")
-    zero_gradients: Share | None = Field(description="Clean images whose margin has a gradient of exactly 0.")
+    zero_gradients: Share | None = Field(
+        description="Images at which, or at random in their ball, the margin has a gradient of exactly 0. Reports of "
+        "suite version 6 and before looked at the clean ones alone."
+    )
 
 
 class Comparison(Part):

@@ -62,6 +62,8 @@ def _attack_row(findings: Findings, number: int, step: Step) -> AttackRow:
         seconds=round(row.seconds, 3),
         queries=row.queries,
         gradient_calls=row.gradient_calls,
+        not_finite=row.not_finite,
+        warnings=list(row.warnings),
     )
 
 

@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from pyautoattack.square import SquareAttack
 
 from robustness import reference
-from robustness.attacks.attack import Attack
+from robustness.attacks.attack import Attack, Found
 from robustness.attacks.carlini_wagner import CarliniWagner
 from robustness.attacks.registry import Settings, make_attack
 from robustness.attacks.square import Square
+from robustness.evaluation.steps import Step
+from robustness.evaluation.worker import Task, run_step
+from robustness.foreign_attack import ForeignAttack
 from robustness.norms import NORMS, NormName
-from robustness.reference import AutoAttack, AutoAttackName, Foolbox, FoolboxName, Lent, autoattack, foolbox_attack
+from robustness.reference import AutoAttack, AutoAttackName, Foolbox, FoolboxName, Lent
 from robustness.victim import Array, Victim
 from runtime.ensemble import Ensemble
 from runtime.errors import InvalidValue
@@ -32,6 +35,12 @@ EPS = 0.08
 FP32_MEMBER = 2
 GREY = np.full((1, 1, 8, 8), 0.5, dtype=np.float32)
 CAT = np.zeros(1, dtype=np.int64)
+
+
+def found_by(
+    attack: ForeignAttack, victim: Victim, images: Array, labels: NDArray[np.int64], seed: int = 0
+) -> dict[int, Found]:
+    return attack.run(victim, images, labels, np.random.default_rng(seed))
 
 
 def planted_victim() -> Victim:
@@ -80,12 +89,11 @@ def test_an_image_whose_mean_and_vote_disagree_is_attacked(monkeypatch: pytest.M
     victim = planted_victim()
     assert victim.predict(GREY).verdict.tolist() == [0]
     assert initial_accuracy(victim) == 1
-    attacks: tuple[AutoAttackName, ...] = ("apgd-ce",)
-    assert len(autoattack(victim, GREY, CAT, norm="linf", eps=0.05, attacks=attacks, score="mean").found) == 0
-    assert len(autoattack(victim, GREY, CAT, norm="linf", eps=0.15, attacks=attacks, score="mean").found) == 1
+    near, far = (AutoAttack("apgd-ce", "linf", eps, score="mean") for eps in (0.05, 0.15))
+    assert [len(found_by(attack, victim, GREY, CAT)) for attack in (near, far)] == [0, 1]
     monkeypatch.setattr(reference, "crowned", lambda scores, verdict: scores.astype(np.float32))
     assert initial_accuracy(victim) == 0
-    assert len(autoattack(victim, GREY, CAT, norm="linf", eps=0.15, attacks=attacks, score="mean").found) == 0
+    assert len(found_by(far, victim, GREY, CAT)) == 0
 
 
 def test_no_verdict_is_no_class_and_never_the_label() -> None:
@@ -111,7 +119,7 @@ class Doubled(torch.nn.Module):
 @pytest.mark.parametrize("name", ["apgd-ce", "apgd-t", "fab-t"])
 def test_a_member_falls_as_often_as_its_twin_in_torch(toy: ToyBundle, victim: Victim, name: AutoAttackName) -> None:
     images, labels = toy.images[:8], toy.classes[:8]
-    found = autoattack(victim, images, labels, norm="linf", eps=EPS, attacks=(name,), alone=FP32_MEMBER).found
+    found = found_by(AutoAttack(name, "linf", EPS), victim.alone(FP32_MEMBER), images, labels)
     library = pyautoattack.AutoAttack(Doubled(toy.networks[FP32_MEMBER]), eps=EPS, seed=7)
     library.attacks_to_run = [name]
     library.apgd_targeted.n_target_classes = library.fab.n_target_classes = 3
@@ -201,7 +209,7 @@ ATTACKS: list[tuple[FoolboxName, NormName, float]] = [
 def test_what_foolbox_finds_is_within_eps_and_wrong(
     toy: ToyBundle, victim: Victim, name: FoolboxName, norm: NormName, eps: float
 ) -> None:
-    found = foolbox_attack(name, victim, toy.images, toy.classes, norm=norm, eps=eps, steps=20)
+    found = found_by(Foolbox(name, norm, eps, steps=20), victim, toy.images, toy.classes)
     assert len(found) > 4
     check_found(toy.images, toy.classes, victim, norm, eps, {row: each.image for row, each in found.items()})
 
@@ -216,40 +224,23 @@ def check_found(
 
 
 @pytest.mark.parametrize(("norm", "eps"), [("linf", 0.1), ("l2", 0.7)])
-def test_each_attack_of_autoattack_has_its_own_count(
+def test_an_image_that_is_wrong_already_is_found_as_it_is(
     toy: ToyBundle, victim: Victim, norm: NormName, eps: float
 ) -> None:
     labels = toy.classes.copy()
     labels[5] = (labels[5] + 1) % 4
-    seen: list[tuple[str, int, int]] = []
-    attacks: tuple[AutoAttackName, ...] = ("apgd-ce", "apgd-t", "apgd-dlr")
-    result = autoattack(
-        victim,
-        toy.images,
-        labels,
-        norm=norm,
-        eps=eps,
-        attacks=attacks,
-        batch_size=16,
-        progress=lambda *done: seen.append(done),
-    )
-    assert result.found[5].step == 0 and (result.found[5].image == toy.images[5]).all()
-    first = result.outcomes[0]
-    assert first.attacked == 23 and seen[:2] == [("autoattack-apgd-ce", 16, 23), ("autoattack-apgd-ce", 23, 23)]
-    left = 23
-    for outcome in result.outcomes:
-        assert outcome.attacked == left
-        left -= outcome.fell
-    assert len(result.found) == 24 - left
-    assert first.parameters["n_iter"] == 100 and first.parameters["eps"] == eps
-    check_found(toy.images, labels, victim, norm, eps, {row: each.image for row, each in result.found.items()})
+    attack = AutoAttack("apgd-t", norm, eps, batch_size=16)
+    found = found_by(attack, victim, toy.images, labels)
+    assert found[5].step == 0 and (found[5].image == toy.images[5]).all()
+    assert len(found) > 4
+    assert attack.parameters()["n_iter"] == 100 and attack.parameters()["eps"] == eps
+    check_found(toy.images, labels, victim, norm, eps, {row: each.image for row, each in found.items()})
 
 
 def test_a_seed_gives_the_same_images_again_and_nothing_else_notices(toy: ToyBundle, victim: Victim) -> None:
     def found(seed: int) -> list[Array]:
-        attacks: tuple[AutoAttackName, ...] = ("apgd-ce",)
-        result = autoattack(victim, toy.images, toy.classes, norm="linf", eps=0.1, attacks=attacks, seed=seed)
-        return [each.image for each in result.found.values()]
+        result = found_by(AutoAttack("apgd-ce", "linf", 0.1), victim, toy.images, toy.classes, seed)
+        return [each.image for each in result.values()]
 
     def trace(frame: FrameType, event: str, arg: Any) -> None:
         pass
@@ -268,11 +259,12 @@ def test_a_seed_gives_the_same_images_again_and_nothing_else_notices(toy: ToyBun
 
 def test_what_the_library_warns_of_is_logged_and_kept(caplog: pytest.LogCaptureFixture) -> None:
     flat = linear_victim([[(0, 0, 0)] * 4] * 3, [(3, 2, 1)] * 3)
+    task = Task(Step("autoattack-apgd-t", Settings("linf", 0.1)), GREY, CAT, (0,))
     with caplog.at_level(logging.WARNING):
-        result = autoattack(flat, GREY, CAT, norm="linf", eps=0.1, attacks=("apgd-t",))
-    (warning,) = result.outcomes[0].warnings
+        outcome = run_step(flat, task)
+    (warning,) = outcome.warnings
     assert "1 points with zero gradient" in warning and warning in caplog.messages
-    assert result.outcomes[0].fell == 0
+    assert len(outcome.source) == 0
 
 
 def test_it_stops_between_batches_when_out_of_time(toy: ToyBundle, victim: Victim) -> None:

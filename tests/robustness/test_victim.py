@@ -11,8 +11,11 @@ import torch
 from robustness.evaluation.soundness import zero_gradients
 from robustness.victim import Array, Spent, Victim
 from runtime.bundle import MANIFEST, load_bundle
+from runtime.ensemble import Ensemble
 from runtime.errors import BundleError, InvalidValue
+from tests.linear_victim import MAJORITY, linear_victim
 from tests.toy_bundle import ToyBundle
+from tests.toys import LinearMember
 
 
 def test_the_gradient_is_the_sum_over_members(toy: ToyBundle, victim: Victim) -> None:
@@ -106,5 +109,23 @@ def test_a_gradient_that_is_not_finite_counts_as_nothing_and_is_counted(
     victim.spent = Spent()
     np.testing.assert_allclose(victim.gradient(toy.images[:5], cotangents), expected, atol=1e-5)
     assert (victim.spent.gradient_calls, victim.spent.not_finite) == (15, 1)
-    shares = zero_gradients(victim, toy.images[:5], toy.classes[:5])
+    shares = zero_gradients(victim, toy.images[:5], toy.classes[:5], "linf", 0.1, seed=0)
     assert [share.count for share in shares.values()] == [0, 1, 0]
+
+
+class DeadInNoise(LinearMember):
+    """Its gradient is 0 wherever an image is not even."""
+
+    def gradient(self, images: Array, cotangents: Array) -> tuple[Array, Array]:
+        logits, gradient = super().gradient(images, cotangents)
+        return logits, gradient * (images.std(axis=(1, 2, 3), keepdims=True) == 0)
+
+
+def test_a_gradient_that_is_0_where_an_attack_may_start_is_noticed() -> None:
+    sound = linear_victim([[(0, 9, 9)] * 4] * 3, [(1, 0, 0)] * 3)
+    members = [member for member in sound.ensemble.members if isinstance(member, LinearMember)]
+    dead = DeadInNoise("low-a", members[0].precision, members[0].weight, members[0].bias)
+    victim = Victim(Ensemble([dead, *members[1:]], MAJORITY, 3), [dead, *members[1:]])
+    grey, cat = np.full((2, 1, 8, 8), 0.5, np.float32), np.zeros(2, np.int64)
+    shares = zero_gradients(victim, grey, cat, "linf", 0.1, seed=0)
+    assert {name: share.count for name, share in shares.items()} == {"low-a": 2, "low-b": 0, "fp32": 0}

@@ -58,12 +58,14 @@ def attacks(report: Report) -> Section:
     """Every attack, in the order in which they ran; those of the curve and of the checks folded away."""
     parts = []
     main = [row for row in report.attacks if row.purpose == "worst case"]
-    if main:
+    on_all = [row for row in main if row.accuracy is not None]
+    in_turn = [row for row in main if row.accuracy is None]
+    if in_turn:
         text = (
             "In the order in which they ran. Those on the vote are tried on the images that none before has turned, "
             "those on a member on the images that still stand against attacks on it; all is shown to the vote."
         )
-        parts += [note(text), table("Attacks of the worst case", HEADS, [_row(row) for row in main])]
+        parts += [note(text), table("Attacks of the worst case", HEADS, [_row(row) for row in in_turn])]
     if report.claims:
         text = "Images that somebody found after the suite had run, judged by the served vote and entered."
         heads = columns("Claim|On|Still right so far", "Images|In the ball|First")
@@ -71,26 +73,35 @@ def attacks(report: Report) -> Section:
         parts += [element("h3", "Claims entered"), note(text), table("Claims entered", heads, rows)]
     papers = [row for row in report.attacks if row.purpose == "paper"]
     if papers:
-        heads = [*HEADS[:2], Column("Accuracy under it"), *HEADS[3:]]
-        rows = [_row(row, row.accuracy) for row in papers]
-        parts += [element("h3", "The paper's own"), table("Attacks of the paper", heads, rows)]
+        parts += [element("h3", "The paper's own"), _each_alone("Attacks of the paper", papers)]
+    if on_all:
+        text = "On all images, each for itself, those at a smaller eps included: what turns an image counts above too."
+        parts += [
+            element("h3", "By an attacker who knows the vote"),
+            note(text),
+            _each_alone("Other attackers", on_all),
+        ]
     others = [row for row in report.attacks if row.purpose in ("curve", "check", "nearest")]
     if others:
-        heads = [*HEADS[:2], Column("Accuracy under it"), *HEADS[3:]]
-        rows = [_row(row, row.accuracy) for row in others]
-        parts.append(
-            folded(f"{len(others)} more: for the curve, the checks and the sizes", table("Other attacks", heads, rows))
-        )
+        words = f"{len(others)} more: for the curve, the checks and the sizes"
+        parts.append(folded(words, _each_alone("Other attacks", others)))
     return Section("attacks", "Attacks", join(*parts))
+
+
+def _each_alone(caption: str, rows: list[AttackRow]) -> Element:
+    """Attacks whose accuracy is their own, whatever others have turned before."""
+    heads = [*HEADS[:2], Column("Accuracy under it"), *HEADS[3:]]
+    return table(caption, heads, [_row(row, row.accuracy) for row in rows])
 
 
 def _row(row: AttackRow, share: Share | None = None) -> list[Element | str]:
     more = parameters({"threat model": row.threat_model, **row.parameters})
-    said = element("small", row.note) if row.note else None
+    lost = [f"{row.not_finite:,} of its gradients were not finite, and counted as 0"] if row.not_finite else []
+    said = [element("small", sentence) for sentence in (row.note, *lost, *row.warnings) if sentence]
     counts = [f"{count:,}" for count in (row.found, row.first)]
     costs = [f"{row.seconds:,.1f}", *(f"{count:,}" for count in (row.queries, row.gradient_calls))]
     return [
-        element("details", element("summary", attack_text(row.name), said), more),
+        element("details", element("summary", attack_text(row.name), *said), more),
         row.on,
         share_cell(share or row.standing),
         f"{row.attacked:,}" if row.attacked else "none left",

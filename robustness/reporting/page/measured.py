@@ -90,9 +90,9 @@ def detection(data: DetectionReport | None) -> Section | None:
     heads = columns("Attacker", "AUROC|Seen at the threshold|Verdicts turned")
     alarms, count = data.clean_false_alarms, f"{data.threshold_images:,} " if data.threshold_images else ""
     text = (
-        f"Score: {data.score.replace('_', ' ')} of {', '.join(data.members)}: which score follows from the members' "
-        f"precisions. Above {data.threshold:.4g}, chosen on {count}clean validation images, an image is suspicious; of "
-        f"{alarms.n} clean test images {percent(alarms.share)} are ({interval(alarms)}). Only images count whose "
+        f"Score: {data.score.replace('_', ' ')} of {', '.join(data.members)}. Above {data.threshold:.4g}, chosen on "
+        f"{count}clean validation images, an image is suspicious; of {alarms.n} clean test images "
+        f"{percent(alarms.share)} are ({interval(alarms)}). Only images count whose "
         f"verdict was right and is wrong under attack. {_which(data)} "
         f"Areas with 95% intervals (Hanley and McNeil's error). "
         f"Seed {data.seed}."
