@@ -5,9 +5,8 @@ import numpy as np
 from benchmarks.context import Context
 from benchmarks.figure import Figure
 from robustness.attacks.climb import Schedule, climb
-from robustness.losses.coalitions import coalitions
 from robustness.losses.goals import ANY_OTHER, every_class
-from robustness.losses.over_members import joint_margin
+from robustness.losses.loss_names import make_loss
 from robustness.probe import halving_steps
 from robustness.victim import Victim
 
@@ -20,11 +19,9 @@ MOST_LOST = 2
 def halving(context: Context) -> list[Figure]:
     """The joint margin, PGD-40, Linf, one start, seed 0, on the first test images: how many fall, with and without."""
     victim = Victim.of_bundle(context.bundle)
-    tie_breaker = victim.ensemble.tie_breaker
-    assert tie_breaker is not None
     images, classes = context.test.pixels(0, IMAGES), context.test.classes[:IMAGES]
-    goals = every_class(classes, np.full(IMAGES, ANY_OTHER), victim.predict(images).logits)
-    loss = joint_margin(victim.temperatures, coalitions(victim.n_members, tie_breaker))
+    goals = every_class(classes, np.full(IMAGES, ANY_OTHER), victim.calibrated(victim.predict(images)))
+    loss = make_loss("joint_margin", victim).loss
     figures = []
     for eps in RADII:
         schedule = Schedule("linf", eps, STEPS, 2.5 * eps / STEPS, random_start=True)

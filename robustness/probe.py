@@ -10,6 +10,7 @@ from robustness.attacks.attack import Attack as RegisteredAttack
 from robustness.attacks.climb import climb
 from robustness.attacks.gradient import halvings
 from robustness.attacks.registry import Settings, make_attack
+from robustness.line import border
 from robustness.losses.goals import ANY_OTHER, Goals, as_asked, every_class
 from robustness.losses.loss_names import make_loss
 from robustness.losses.over_members import Loss, alone
@@ -160,7 +161,11 @@ class _Run:
             name, second = "joint_targeted", "joint_margin"
         return [
             ("mean_probability", make_loss("mean_probability", self.victim).loss, as_asked(labels, targets)),
-            (name, make_loss(second, self.victim).loss, every_class(labels, targets, self.clean.logits)),
+            (
+                name,
+                make_loss(second, self.victim).loss,
+                every_class(labels, targets, self.victim.calibrated(self.clean)),
+            ),
         ]
 
     @property
@@ -176,23 +181,17 @@ class _Run:
 
     def _fallen(self, images: Array) -> NDArray[np.bool_]:
         """Whether the served verdict on each image is what the attack wants."""
-        verdict, target = self.victim.predict(images).verdict, self.chosen.target
-        fallen: NDArray[np.bool_] = verdict != self.label if target is None else verdict == target
-        return fallen
+        return self._wanted(self.victim.predict(images).verdict)
+
+    def _wanted(self, verdict: NDArray[np.int64]) -> NDArray[np.bool_]:
+        target = self.chosen.target
+        wanted: NDArray[np.bool_] = verdict != self.label if target is None else verdict == target
+        return wanted
 
     def _smallest(self, adversarial: Array) -> float:
-        """The smallest norm on the way from image to adversarial at which the served vote falls; two sweeps of 32."""
-        change = adversarial - self.image
-        low, high = 0.0, 1.0
-        for _ in range(2):
-            shares = np.linspace(low, high, 33)[1:]
-            way = self.image + shares.astype(np.float32).reshape(-1, 1, 1, 1) * change
-            fallen = np.flatnonzero(self._fallen(way.clip(0, 1)))
-            if len(fallen) == 0:
-                break
-            high = float(shares[fallen[0]])
-            low = high - (shares[1] - shares[0])
-        return round(float(high * NORMS[self.chosen.norm].size(change)[0]), 6)
+        """The smallest norm on the way from image to adversarial at which the served vote falls."""
+        _, beyond = border(self.victim, self.image[0], adversarial[0], self._wanted)
+        return round(float(NORMS[self.chosen.norm].size(beyond[None] - self.image)[0]), 6)
 
     def _gradient_norms(self) -> list[float | None]:
         """Length of each member's gradient of its margin (label less likeliest other class) at the clean image; None

@@ -83,6 +83,10 @@ class Victim:
         self.spent.queries += len(images)
         return self.ensemble.predict(images, "full")
 
+    def calibrated(self, prediction: Prediction) -> NDArray[np.float64]:
+        """The members' logits [M, B, K] over their temperatures: comparable with one another."""
+        return np.asarray(prediction.logits / self.temperatures[:, None, None], dtype=np.float64)
+
     def gradient(self, images: Array, cotangents: Array) -> Array:
         """d(sum over members of logits . cotangents)/d(images) [B, C, H, W]; zero cotangents cost nothing.
 

@@ -49,8 +49,8 @@ def climb(
 
     Success is judged by the served member graphs and their vote at every iterate, the start included. All trajectories
     of an image stop at its first success, and everything stops when `out_of_time()`. At the steps `halve_at` only the
-    half of each image's trajectories with the largest loss goes on. An image's random starts are its own, whatever
-    other images there are.
+    half of each image's trajectories that had the largest loss so far goes on. An image's random starts are its own,
+    whatever other images there are.
     """
     generators = generator.spawn(len(images))
     found: dict[int, Found] = {}
@@ -80,6 +80,7 @@ def _climb(
     ball = Ball(NORMS[schedule.norm], schedule.eps, images[goals.source])
     stepper = STEPPERS[schedule.stepper](schedule.steps, schedule.step_size, schedule.decay)
     found: dict[int, Found] = {}
+    best = np.full(len(goals), -np.inf)
     for step in range(schedule.steps + 1):
         prediction = victim.predict(iterate)
         for row in np.flatnonzero(succeeded(prediction.verdict, goals)):
@@ -88,9 +89,10 @@ def _climb(
         if step == schedule.steps or len(rows) == 0 or out_of_time():
             break
         values, cotangents = loss(prediction.logits[:, rows], goals.where(rows))
+        best = np.maximum(best[rows], values)
         if step in halve_at:
-            best = _larger_half(values, goals.source[rows])
-            rows, values, cotangents = rows[best], values[best], cotangents[:, best]
+            kept = _larger_half(best, goals.source[rows])
+            rows, values, cotangents, best = rows[kept], values[kept], cotangents[:, kept], best[kept]
         goals, ball, iterate = goals.where(rows), ball.where(rows), iterate[rows]
         stepper.keep(rows)
         iterate = stepper.next(iterate, values, victim.gradient(iterate, cotangents), ball)

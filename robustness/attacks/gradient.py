@@ -106,7 +106,7 @@ class GradientAttack:
         found = {int(i): Found(int(i), images[i], 0) for i in np.flatnonzero(clean.verdict != labels)}
         targets = np.full(len(labels), ANY_OTHER)
         if made.every_class:
-            goals = every_class(labels, targets, clean.logits, self.most_classes)
+            goals = every_class(labels, targets, victim.calibrated(clean), self.most_classes)
         else:
             goals = as_asked(labels, targets)
         goals = goals.where(~np.isin(goals.source, list(found))).repeated(self.restarts)

@@ -79,11 +79,6 @@ class Adaptive:
         self._first_size, self._step, self._window = step_size, 0, 0
         self._seen: _Seen | None = None
 
-    @property
-    def best(self) -> Values:
-        """The largest loss [B] of each trajectory so far."""
-        return np.empty(0) if self._seen is None else self._seen.best_value
-
     def keep(self, rows: Rows) -> None:
         if self._seen is not None:
             self._seen = self._seen.where(rows)

@@ -73,7 +73,7 @@ def _pixels(name: str, array: NDArray[Any], manifest: Manifest) -> Array:
     shape = (spec.channels, spec.height, spec.width)
     if array.shape[1:] != shape or array.dtype not in (np.uint8, np.float32, np.float64) or len(array) == 0:
         raise BadClaim(
-            f"{name}: expected float32 or uint8 [K, {', '.join(map(str, shape))}], at least one, "
+            f"{name}: expected float32, float64 or uint8 [K, {', '.join(map(str, shape))}], at least one, "
             f"got {array.dtype} {list(array.shape)}"
         )
     if array.dtype == np.uint8:

@@ -1,5 +1,7 @@
 """What the checks measure on the served graphs themselves: zero gradients, and planted adversarial examples."""
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,14 +10,13 @@ from robustness.attacks.registry import Settings, make_attack
 from robustness.attacks.steppers import Ball
 from robustness.evaluation.ledger import STANDS
 from robustness.evaluation.worker import judge
+from robustness.line import border
 from robustness.losses.goals import ANY_OTHER, as_asked
 from robustness.losses.over_members import alone
 from robustness.norms import NORMS, NormName
 from robustness.reporting.share import Share
 from robustness.victim import Array, Victim
 
-SWEEPS, POINTS = 2, 32
-"""The line from a clean to an adversarial image is searched for the border so often, at so many points."""
 PLANT_STEPS = 20
 MINIMISING: dict[NormName, tuple[str, ...]] = {"linf": (), "l2": ("cw-l2", "deepfool")}
 """By norm, the attacks of the suites that look for the smallest change."""
@@ -56,7 +57,7 @@ def plant(victim: Victim, images: Array, adversarial: Array, labels: Labels, nor
     """
     found, minimising = 0, MINIMISING[norm]
     for number, (image, target, label) in enumerate(zip(images, adversarial, labels, strict=True)):
-        near, beyond = _border(victim, image, target, int(label))
+        near, beyond = border(victim, image, target, partial(np.not_equal, label))
         near_by, whole = (float(size) for size in NORMS[norm].size(np.stack([beyond - near, target - image])))
         attacks = [make_attack("apgd-joint_margin", Settings(norm, 2 * near_by, PLANT_STEPS))]
         attacks += [make_attack(kind, Settings(norm, whole)) for kind in minimising]
@@ -64,20 +65,6 @@ def plant(victim: Victim, images: Array, adversarial: Array, labels: Labels, nor
             generator = np.random.default_rng((seed, number))
             found += len(attack.run(victim, near[None], np.array([label]), generator))
     return Share.of(found, len(images) * (1 + len(minimising)))
-
-
-def _border(victim: Victim, image: Array, adversarial: Array, label: int) -> tuple[Array, Array]:
-    """Two neighbours on the way from the image to the adversarial one: the vote has the first right, the second not."""
-    for _ in range(SWEEPS):
-        shares = np.linspace(0, 1, POINTS + 1, dtype=np.float32).reshape(-1, 1, 1, 1)
-        way = (image + shares * (adversarial - image)).clip(0, 1)
-        way[-1] = adversarial
-        wrong = victim.ensemble.predict(way, "full").verdict != label
-        first = int(wrong.argmax())
-        if first == 0:
-            break
-        image, adversarial = way[first - 1], way[first]
-    return image, adversarial
 
 
 def shortest(victim: Victim, images: Array, adversarial: Array, labels: Labels) -> Array:

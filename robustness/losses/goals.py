@@ -1,6 +1,7 @@
 """What an attack wants of each image: away from its class, or to another."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,10 +36,13 @@ def as_asked(labels: NDArray[np.int64], targets: NDArray[np.int64]) -> Goals:
 
 
 def every_class(
-    labels: NDArray[np.int64], targets: NDArray[np.int64], logits: NDArray[np.float32], most_classes: int = 9
+    labels: NDArray[np.int64], targets: NDArray[np.int64], logits: NDArray[np.floating[Any]], most_classes: int = 9
 ) -> Goals:
     """For each image a trajectory to each other class, the `most_classes` likeliest by the clean `logits` [M, N, K],
-    and one to any other, whichever it is for each member; where an image has a target, only the one to that."""
+    and one to any other, whichever it is for each member; where an image has a target, only the one to that.
+
+    The logits are those over their temperatures, so that no member outvoices the others.
+    """
     rows: list[tuple[int, int]] = []
     for image, target in enumerate(targets.tolist()):
         if target != ANY_OTHER:

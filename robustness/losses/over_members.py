@@ -59,11 +59,6 @@ def mean_probability(temperatures: Floats) -> Loss:
     return mean(probability, temperatures)
 
 
-def joint_margin(temperatures: Floats, groups: Coalitions, smoothness: float = 2.0) -> Loss:
-    """`joint` of the members' margins z_t - z_y over their temperatures."""
-    return joint(margin, temperatures, groups, smoothness)
-
-
 def cross_entropy(temperatures: Floats) -> Loss:
     """The cross entropy of the label and the mean probability, or less that of the target: -log p_y, or log p_t.
 

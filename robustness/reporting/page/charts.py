@@ -221,6 +221,16 @@ def _count_axis(frame: Frame, top: int) -> Element:
     return join(*ticks)
 
 
+def round_up(value: float) -> int:
+    """The next whole number that is easy to read: one digit, then zeros.
+
+    >>> [round_up(value) for value in (0.25, 3, 60.5, 245)]
+    [1, 3, 70, 300]
+    """
+    unit = 10 ** max(0, len(str(math.ceil(value))) - 1)
+    return unit * math.ceil(value / unit)
+
+
 def _curve_in_words(eps: Sequence[float], series: Mapping[str, Sequence[Share]]) -> str:
     return "; ".join(
         f"{name}: " + ", ".join(f"{share.share:.1%} at {value:.3g}" for value, share in zip(eps, shares, strict=True))
@@ -234,7 +244,7 @@ def size_chart(edges: Sequence[float], counts: Sequence[int], sizes: Sequence[fl
     `sizes` are the perturbations themselves, of the images that fell.
     """
     frame, most, scale = Frame(42, 12, WIDTH - 38, 232), max([1, *counts]), Scale.of(edges[-1])
-    top = TICKS * math.ceil(most / TICKS)
+    top = TICKS * round_up(most / TICKS)
     span = (edges[-1] - edges[0]) or 1
     bars = [
         element(

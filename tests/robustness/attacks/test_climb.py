@@ -10,9 +10,9 @@ from torch import Tensor
 
 from robustness.attacks.attack import Found
 from robustness.attacks.climb import Schedule, climb, succeeded
-from robustness.losses.coalitions import coalitions
 from robustness.losses.goals import ANY_OTHER, Goals, as_asked, every_class
-from robustness.losses.over_members import Cotangents, Values, joint_margin, mean_probability
+from robustness.losses.loss_names import make_loss
+from robustness.losses.over_members import Cotangents, Values, mean_probability
 from robustness.norms import NORMS, NormName
 from robustness.victim import Victim
 from runtime.bundle import load_bundle
@@ -219,7 +219,7 @@ def planted(step: str) -> tuple[dict[int, Found], Array]:
         goals, loss = as_asked(label, target), mean_probability(victim.temperatures)
     else:
         goals = every_class(label, target, victim.predict(image).logits)
-        loss = joint_margin(victim.temperatures, coalitions(3, tie_breaker=2))
+        loss = make_loss("joint_margin", victim).loss
     found = climb(victim, image, goals, loss, schedule, np.random.default_rng(0))
     victim.close()
     return found, image

@@ -137,16 +137,6 @@ def test_a_row_takes_the_same_way_when_others_are_dropped(kind: str, norm: NormN
     np.testing.assert_array_equal(iterate, whole[-1][kept])
 
 
-@given(st.lists(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=2), min_size=1, max_size=40))
-def test_apgds_best_is_the_largest_loss_so_far(history: list[list[float]]) -> None:
-    ball = ball_of("linf", 2)
-    stepper, iterate = Adaptive(len(history), 2 * EPS), ball.clean
-    slope = np.ones((2, *SHAPE), np.float32)
-    for number, values in enumerate(history):
-        iterate = stepper.next(iterate, np.array(values), slope, ball)
-        assert stepper.best.tolist() == np.max(history[: number + 1], axis=0).tolist()
-
-
 def test_apgd_goes_back_where_the_loss_rose_but_never_above_its_best() -> None:
     """From 10 down to -9, and up again step by step: at the first checkpoint, 7, it goes on from the start."""
     ball, stepper = ball_of("linf", 1), Adaptive(30, 2 * EPS)

@@ -55,9 +55,9 @@ def test_originals_instead_of_indices_levels_instead_of_floats_and_a_ball_of_its
         ({"originals": IMAGES}, "either indices or originals, got images, labels, indices, originals"),
         (
             {"images": IMAGES[:, :, :7]},
-            "images: expected float32 or uint8 [K, 1, 8, 8], at least one, got float32 [2, 1, 7",
+            "images: expected float32, float64 or uint8 [K, 1, 8, 8], at least one, got float32 [2, 1, 7",
         ),
-        ({"images": IMAGES[:0]}, "images: expected float32 or uint8 [K, 1, 8, 8], at least one, got float32 [0"),
+        ({"images": IMAGES[:0]}, "at least one, got float32 [0"),
         ({"images": IMAGES.astype(np.int64)}, "got int64 [2, 1, 8, 8]"),
         ({"images": np.float32(0.5)}, "got float32 []"),
         ({"images": nan_at(1)}, "images[1]: expected finite numbers, got NaN or infinity"),

@@ -21,7 +21,6 @@ from robustness.losses.over_members import (
     alone,
     cross_entropy,
     joint,
-    joint_margin,
     mean,
     mean_probability,
 )
@@ -174,7 +173,7 @@ def test_joint_is_the_smooth_max_over_coalitions_of_smooth_minima(
 def test_the_member_that_is_farthest_away_is_pushed(gap: float) -> None:
     """Of the coalitions the one that lacks least, in it the member that lacks most, however far it is."""
     logits = np.array([[[gap, 0]], [[2 * gap, 0]], [[3 * gap, 0]]], dtype=np.float32)
-    _, cotangents = joint_margin(np.ones(3), coalitions(3, tie_breaker=2))(logits, goals(1))
+    _, cotangents = joint(terms.margin, np.ones(3), coalitions(3, tie_breaker=2), 2.0)(logits, goals(1))
     assert cotangents[:, 0].tolist() == [[0, 0], [-1, 1], [0, 0]]
 
 

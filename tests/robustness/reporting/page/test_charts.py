@@ -64,7 +64,7 @@ def test_the_tallest_bar_reaches_the_top_and_the_line_the_share_that_fell() -> N
 
 
 @pytest.mark.parametrize(
-    ("most", "ticks"), [(0, [0, 1, 2, 3, 4]), (4, [0, 1, 2, 3, 4]), (161, [0, 41, 82, 123, 164])], ids=str
+    ("most", "ticks"), [(0, [0, 1, 2, 3, 4]), (4, [0, 1, 2, 3, 4]), (161, [0, 50, 100, 150, 200])], ids=str
 )
 def test_images_are_counted_on_the_right_at_the_heights_of_the_shares(most: int, ticks: list[int]) -> None:
     chart = parsed(charts.size_chart([0, 0.1, 0.2], [most, 0], [], 200, "size"))
