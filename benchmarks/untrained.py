@@ -33,7 +33,7 @@ def write_untrained(recipe: Recipe, labels: tuple[str, ...], out: Path) -> None:
             Manifest(
                 schema_version=1,
                 name=out.name,
-                version=content_version(members, recipe.vote),
+                version=content_version(members, recipe.vote, labels, recipe.input),
                 description=f"Not trained: {recipe.description}",
                 labels=labels,
                 input=recipe.input,

@@ -9,7 +9,7 @@ import onnx
 import torch
 
 from export.bundle_folder import content_version, new_bundle_folder, provenance, write_manifest
-from export.data.examples import DataSet, Examples
+from export.data.examples import DataSet, Examples, in_turn
 from export.detection import choose_detection
 from export.graphs.cost import bit_operations, multiply_accumulates
 from export.graphs.gradient_graph import gradient_graph
@@ -17,6 +17,7 @@ from export.graphs.graph import OPSET
 from export.graphs.integer_graph import member_graph
 from export.graphs.parity import Parity, all_parities
 from export.measured.measure import measured
+from export.patient import patient_ensemble
 from export.score_choice import Attacked
 from export.training.accuracy import fit_temperature, logits_of
 from export.training.recipe import Recipe
@@ -28,8 +29,7 @@ from runtime.gradients import load_gradients
 from runtime.manifest import Manifest, Member
 from runtime.manifest import Precision as ManifestPrecision
 
-HOUR_MS = 3_600_000
-"""The members' deadline here: a slow machine must not make them look wrong."""
+BATCH = 250
 
 
 def write_bundle(
@@ -45,16 +45,12 @@ def write_bundle(
         manifest = _manifest(recipe, members, trained, data, out.name, command)
         write_manifest(folder, manifest)
         bundle = load_bundle(folder, gradients=True)
-        ensemble = Ensemble.of_bundle(bundle, member_deadline_ms=HOUR_MS)
-        parities = all_parities([t.network for t in trained], ensemble.members, load_gradients(bundle), data.test)
-        manifest = _with_accuracies(bundle, ensemble, data.test)
-        manifest = manifest.model_copy(
-            update={
-                "detection": choose_detection(ensemble, manifest, data.validation, attacked=Attacked.of(bundle)),
-                "measured": measured([t.network for t in trained], bundle),
-            }
-        )
-        ensemble.close()
+        with patient_ensemble(bundle) as ensemble:
+            parities = all_parities([t.network for t in trained], ensemble.members, load_gradients(bundle), data.test)
+            manifest = _with_accuracies(bundle, ensemble, data.test)
+            detection = choose_detection(ensemble, manifest, data.validation, attacked=Attacked.of(bundle))
+        figures = {"detection": detection, "measured": measured([t.network for t in trained], bundle)}
+        manifest = manifest.model_copy(update=figures)
         write_manifest(folder, manifest)
     return manifest, parities
 
@@ -95,7 +91,7 @@ def _manifest(
     return Manifest(
         schema_version=1,
         name=name,
-        version=content_version(members, recipe.vote),
+        version=content_version(members, recipe.vote, data.labels, recipe.input),
         description=recipe.description,
         labels=data.labels,
         input=recipe.input,
@@ -116,9 +112,9 @@ def _manifest(
 def _with_accuracies(bundle: Bundle, ensemble: Ensemble, test: Examples) -> Manifest:
     """The manifest with clean accuracies on the test images, through the served graphs and their vote."""
     right = np.zeros((len(ensemble.members) + 1,), dtype=np.int64)
-    for start in range(0, len(test), 250):
-        prediction = ensemble.predict(test.pixels(start, start + 250))
-        classes = test.classes[start : start + 250]
+    for index, images in enumerate(in_turn(test, BATCH)):
+        prediction = ensemble.predict(images)
+        classes = test.classes[index * BATCH :][: len(images)]
         right += np.array([*(prediction.votes == classes).sum(axis=1), (prediction.verdict == classes).sum()])
     shares = (right / len(test)).round(6).tolist()
     members = tuple(

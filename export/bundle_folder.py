@@ -1,10 +1,11 @@
 """A bundle's folder: appears whole, by a rename, or not at all; with its manifest and where it comes from."""
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from runtime.bundle import MANIFEST
 from runtime.errors import BundleError
-from runtime.manifest import NAME, Manifest, Member, Name, Provenance, Vote
+from runtime.manifest import NAME, Input, Manifest, Member, Name, Provenance, Vote
 from runtime.origin import git_commit, hardware, packages
 
 PACKAGES = ("torch", "onnx", "onnxruntime", "numpy")
@@ -47,7 +48,8 @@ def new_bundle_folder(out: Path) -> Iterator[Path]:
 
 
 def refuse_to_overwrite(out: Path, force: bool) -> None:
-    """Raise BundleError if `out` exists and is not a bundle that may be replaced, or has a name that none can have."""
+    """Raise BundleError if `out` exists and is not a bundle that may be replaced, has a name that none can have, or
+    lies where nothing can be written."""
     try:
         TypeAdapter(Name).validate_python(out.name)
     except ValidationError as error:
@@ -55,6 +57,7 @@ def refuse_to_overwrite(out: Path, force: bool) -> None:
     for folder in out.parents:
         if folder.exists() and not folder.is_dir():
             raise BundleError(f"{out}: {folder} is a file; choose another --out")
+    refuse_unwritable(out.parent)
     if not out.exists():
         return
     if not (out / MANIFEST).exists():
@@ -63,13 +66,24 @@ def refuse_to_overwrite(out: Path, force: bool) -> None:
         raise BundleError(f"{out}: a bundle is there already; choose another --out, or --force to replace it")
 
 
+def refuse_unwritable(folder: Path) -> None:
+    """Raise BundleError if nothing can be written to `folder`, or, where it is not there, to make it in."""
+    place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise BundleError(f"{folder}: cannot be written, {place}: {error.strerror}; choose another --out") from error
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def content_version(members: Iterable[Member], vote: Vote) -> str:
-    """A version that changes when a member does, or how they vote."""
+def content_version(members: Iterable[Member], vote: Vote, labels: Sequence[str], spec: Input) -> str:
+    """A version that changes when an answer can: with members, vote, labels, or how pictures are brought to size."""
     content = "".join(f"{m.sha256}{m.gradient_sha256}{m.temperature}" for m in members) + vote.model_dump_json()
+    content += json.dumps(labels) + spec.model_dump_json()
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.data.examples import Examples, as_pixels
+from export.patient import patient_ensemble
 from export.score_choice import Attacked, best_of, fitting_scores, measure_scores, usual_score
 from runtime.aside import write_aside
 from runtime.bundle import MANIFEST, load_bundle
@@ -19,8 +20,6 @@ from runtime.manifest import Detection, Manifest, ScoreName
 FALSE_ALARMS = 0.05
 MOST_IMAGES = 5_000
 BATCH = 250
-PATIENCE_MS = 3_600_000
-"""The members' deadline here: on a slow machine no image must go without its score."""
 
 
 def choose_detection(
@@ -83,11 +82,8 @@ def add_detection(folder: Path, validation: Examples, score: ScoreName | None = 
     The manifest is replaced by one rename. Raises BundleError if the bundle is not sound, and as `choose_detection`.
     """
     bundle = load_bundle(folder, gradients=True)
-    ensemble = Ensemble.of_bundle(bundle, member_deadline_ms=PATIENCE_MS)
-    try:
+    with patient_ensemble(bundle) as ensemble:
         detection = choose_detection(ensemble, bundle.manifest, validation, score, Attacked.of(bundle))
-    finally:
-        ensemble.close()
     if detection is None:
         raise InvalidValue(f"{folder}: expected several members, whose disagreement can be scored, got one")
     # The document itself, not what was read from it: fields that it leaves to their defaults stay out.

@@ -15,8 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from export.bundle_folder import portable
-from export.data.examples import DataSet
-from export.data.image_folder import first_of
+from export.data.examples import DataSet, first_of, left_out
 from export.data.own_folder import OwnImages
 from export.own_images_options import MOST_EPOCHS, ROBUST_EPS
 from export.training.budget import epochs_within, measured_pace
@@ -118,7 +117,7 @@ def train_own_images(request: Request, out: Path, console: Console) -> Manifest:
     recipe = own_recipe(images, spec, choices, skip_unreadable=request.skip_unreadable)
     data = recipe.data(None)
     if data.skipped:
-        console.print(data.left_out())
+        console.print(left_out(data.unreadable), soft_wrap=True, highlight=False, markup=False)
     recipe = _planned(request, recipe, images, spec, data, out)
     console.print(_intention(recipe, request), soft_wrap=True, highlight=False)
     manifest = train_bundle(recipe, data, out, _command(request, recipe, out), console)

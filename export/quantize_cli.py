@@ -47,7 +47,11 @@ def main() -> None:
     help="At most; half of all.",
 )
 @click.option(
-    "--images", type=click.IntRange(1), default=FIGURE_IMAGES, show_default=True, help="At most, for the figures."
+    "--figure-images",
+    type=click.IntRange(1),
+    default=FIGURE_IMAGES,
+    show_default=True,
+    help="At most, for the figures.",
 )
 @click.option("--plain", is_flag=True, help="Round weights to the nearest level, with no correction, for comparison.")
 @click.option("--skip-unreadable", is_flag=True, help="Leave unreadable pictures out, and count them.")

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from export.bundle_folder import Source, refuse_to_overwrite
-from export.data.examples import SPLIT_SEED
+from export.data.examples import SPLIT_SEED, left_out
 from export.data.image_files import listing_sha256
 from export.post_training.calibration import Labels, Photos, calibration_photos
 from export.post_training.classifier import Classifier, read_classifier
@@ -74,9 +74,8 @@ def _quantize(request: Request, console: Console) -> Manifest:
             source,
             lambda done: bar.update(task, completed=done),
         )
-    skipped = photos.skipped + others.skipped
-    if skipped:
-        console.print(f"{skipped} unreadable pictures were left out.")
+    if unreadable := photos.unreadable | others.unreadable:
+        console.print(left_out(unreadable), soft_wrap=True, highlight=False, markup=False)
     console.print(summary(manifest, members, figures, str(request.out)))
     console.print(f"Serve it:  empir serve --bundles {request.out.parent} --default {request.out.name}")
     return manifest
@@ -129,6 +128,6 @@ def _source(request: Request, photos: Photos, seconds: float) -> Source:
         seed=SPLIT_SEED,
         data_set=f"{len(photos)} calibration pictures",
         data_md5={"SHA-256 of names and sizes": listing_sha256(photos.files)},
-        skipped_images=photos.skipped,
+        skipped_images=len(photos.unreadable),
         training_seconds=seconds,
     )

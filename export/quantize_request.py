@@ -45,7 +45,7 @@ class Request:
             ("--std", _text(before.std), "1"),
             ("--resize", self.resize, "center_crop"),
             ("--calibration-images", str(self.calibration_images), str(CALIBRATION_IMAGES)),
-            ("--images", str(self.figure_images), str(FIGURE_IMAGES)),
+            ("--figure-images", str(self.figure_images), str(FIGURE_IMAGES)),
         ):
             words += [] if value == usual else [f"{option}={value}"]  # a mean may begin with a minus
         words += ["--plain"] * (self.method == PLAIN) + ["--skip-unreadable"] * self.skip_unreadable
@@ -57,7 +57,6 @@ def request_of(
     input_range: tuple[float, ...],
     mean: tuple[float, ...],
     std: tuple[float, ...],
-    images: int,
     plain: bool,
     **same: Any,
 ) -> Request:
@@ -66,7 +65,7 @@ def request_of(
         raise click.UsageError("expected --input-range LOW,HIGH with LOW below HIGH, and --std above 0")
     preprocessing = Preprocessing(input_range[0], input_range[1], mean, std)
     method = PLAIN if plain else CORRECTED
-    return Request(preprocessing=preprocessing, figure_images=images, method=method, **same)
+    return Request(preprocessing=preprocessing, method=method, **same)
 
 
 def _text(numbers: tuple[float, ...]) -> str:

@@ -8,11 +8,10 @@ from rich.console import Console
 
 from export.detection import add_detection
 from export.score_choice import LEAST_TURNED
-from export.training.own_images import recipe_of
-from export.training.recipes import RECIPES
+from export.training.made_by import recipe_that_made
 from runtime.bundle import DEFAULT_BUNDLE
 from runtime.cli import bundles_option, data_dir_option, open_bundle
-from runtime.errors import BundleError, EmpirError
+from runtime.errors import EmpirError
 from runtime.manifest import ScoreChoice, ScoreName
 
 
@@ -47,9 +46,7 @@ def threshold(bundle: str, bundles: Path, score: ScoreName | None, data_dir: Pat
     console = Console(stderr=as_json)
     try:
         manifest = open_bundle(bundles, bundle).manifest
-        recipe = RECIPES.get(manifest.provenance.recipe) or recipe_of(manifest)
-        if recipe is None:
-            raise BundleError(f"{bundle}: made by the recipe {manifest.provenance.recipe!r}, which does not exist here")
+        recipe = recipe_that_made(manifest)
         data = recipe.load(data_dir, skip_unreadable=manifest.provenance.skipped_images > 0)
         with console.status(f"Asking {bundle} for validation images of {data.name}"):
             chosen = add_detection(bundles / bundle, data.validation, score).detection

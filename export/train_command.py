@@ -14,16 +14,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from export.bundle_folder import portable, refuse_to_overwrite
+from export.bundle_folder import portable, refuse_to_overwrite, refuse_unwritable
+from export.data.examples import left_out
 from export.graphs.parity import Parity, all_parities
 from export.graphs.restore import restore
 from export.own_images_cli import Request, request_of, train_own_images
-from export.training.own_images import recipe_of
+from export.training.made_by import recipe_that_made
 from export.training.recipe import Recipe
 from export.training.recipes import RECIPES
 from export.training_run import checkpoints, summary, train_bundle
 from runtime.cli import open_bundle
-from runtime.errors import BundleError, EmpirError, InvalidValue
+from runtime.errors import EmpirError, InvalidValue
 from runtime.gradients import load_gradients
 from runtime.manifest import Manifest
 from runtime.member import Member
@@ -54,6 +55,7 @@ def train(
         torch.set_num_threads(threads)
     try:
         refuse_to_overwrite(out, force)
+        refuse_unwritable(checkpoints(out))
         if request is not None:
             manifest = train_own_images(request, out, console)
         else:
@@ -75,9 +77,7 @@ def check(bundle: str, bundles: Path, data_dir: Path | None, *, as_json: bool) -
     try:
         opened = open_bundle(bundles, bundle, gradients=True)
         manifest = opened.manifest
-        recipe = RECIPES.get(manifest.provenance.recipe) or recipe_of(manifest)
-        if recipe is None:
-            raise BundleError(f"{bundle}: made by the recipe {manifest.provenance.recipe!r}, which does not exist here")
+        recipe = recipe_that_made(manifest)
         networks = [restore(recipe, opened, member) for member in manifest.members]
         data = recipe.load(data_dir, skip_unreadable=manifest.provenance.skipped_images > 0)
         members = [Member(opened, entry) for entry in manifest.members]
@@ -120,7 +120,7 @@ def _wanted(recipe: str | None, own: dict[str, Any]) -> tuple[Request | None, bo
     if request is not None and recipe is not None:
         raise click.UsageError(f"expected a recipe or --images, got both: {recipe}, {request.images}")
     if recipe is not None and recipe not in RECIPES:
-        raise click.UsageError(f"recipe: expected {_recipes_in_brief()}, got {recipe}")
+        raise click.UsageError(f"recipe: expected one of {', '.join(RECIPES)}, got {recipe}")
     return request, of_recipe and bool(own["skip_unreadable"])
 
 
@@ -136,7 +136,7 @@ def _train(recipe: Recipe, out: Path, data_dir: Path | None, console: Console, *
         raise InvalidValue(f"--skip-unreadable: the data of {recipe.name} are whole files with checksums; leave it out")
     data = recipe.load(data_dir, skip_unreadable=skip_unreadable)
     if data.skipped:
-        console.print(data.left_out())
+        console.print(left_out(data.unreadable), soft_wrap=True, highlight=False, markup=False)
     console.print(
         f"{data.name}: {len(data.train):,} training, {len(data.validation):,} validation, "
         f"{len(data.test):,} test images"
@@ -146,22 +146,6 @@ def _train(recipe: Recipe, out: Path, data_dir: Path | None, console: Console, *
     manifest = train_bundle(recipe, data, out, command, console)
     console.print(f"Serve it:  empir serve --bundles {out.parent} --default {out.name}")
     return manifest
-
-
-def _recipes_in_brief() -> str:
-    """All names on one line, those of the same data sets together: {mnist,cifar10}{,-empir} or cifar10-resnet18."""
-    data_sets: dict[str, list[str]] = {}
-    for name in RECIPES:
-        data_set, separator, ending = name.partition("-")
-        data_sets.setdefault(separator + ending, []).append(data_set)
-    endings: dict[str, list[str]] = {}
-    for ending, each in data_sets.items():
-        endings.setdefault(_either(sorted(each)), []).append(ending)
-    return " or ".join(each + _either(ending) for each, ending in endings.items())
-
-
-def _either(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{{{','.join(words)}}}"
 
 
 def _recipe_document(recipe: Recipe) -> dict[str, Any]:

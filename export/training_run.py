@@ -4,16 +4,18 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from export.bundle import write_bundle
-from export.data.examples import DataSet
+from export.data.examples import DataError, DataSet
 from export.graphs.parity import Parity
 from export.training.display import Display
 from export.training.recipe import Recipe
 from export.training.train import train_member
+from models.precision import Precision
 from runtime.manifest import Manifest
 
 
@@ -23,7 +25,11 @@ def checkpoints(out: Path) -> Path:
 
 
 def train_bundle(recipe: Recipe, data: DataSet, out: Path, command: str, console: Console) -> Manifest:
-    """Train every member, or go on from its checkpoint; write the bundle, show it, and delete the checkpoints."""
+    """Train every member, or go on from its checkpoint; write the bundle, show it, and delete the checkpoints.
+
+    Raises DataError, before anything is trained, if the data have more or fewer classes than the networks.
+    """
+    _refuse_other_classes(recipe, data)
     trained = []
     with Display(recipe, console) as display:
         for member in recipe.members:
@@ -36,6 +42,16 @@ def train_bundle(recipe: Recipe, data: DataSet, out: Path, command: str, console
     shutil.rmtree(checkpoints(out))
     console.print(summary(manifest, parities, f"{out} (version {manifest.version})"))
     return manifest
+
+
+def _refuse_other_classes(recipe: Recipe, data: DataSet) -> None:
+    network = recipe.build(Precision.parse(recipe.members[0].precision)).eval()
+    with torch.no_grad():
+        outputs = network(torch.zeros(1, *data.image_shape)).shape[1]
+    if outputs != len(data.labels):
+        raise DataError(
+            f"{data.name}: expected {outputs:,} classes, one for each logit of {recipe.name}, got {len(data.labels):,}"
+        )
 
 
 def summary(manifest: Manifest, parities: Sequence[Parity], title: str) -> Table:

@@ -3,7 +3,7 @@
 They compute on integer levels like the layers of integer.py, which `frozen` gives; gradients are straight-through.
 """
 
-from typing import NotRequired, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.nn import functional
 from models.batch_norm import BatchNorm, affine
 from models.integer import (
     EXACT_FLOAT32_SUMS,
+    MOST_BIAS,
     WIDE_BITS,
     IntegerAvgPool2d,
     IntegerConv2d,
@@ -21,21 +22,18 @@ from models.integer import (
     scaled,
     window_sums,
 )
-from models.quantizers import Rounding, requantized_levels, round_ste, top_level, weight_levels
+from models.quantizers import requantized_levels, round_ste, top_level, weight_levels
 
-MOST_BIAS = 2**30
-"""Integer biases stay below it, so that kernels add them to their sums in 32 bits."""
 MOST_SATURATED = 1e-3
 """Share of sums that may lie beyond 8 bits before QuantConvAvgPool2d doubles its unit."""
 
 
 class Bits(TypedDict):
-    """Of the weights, and of the levels that come in and go out (None: floats); `rounding` in training."""
+    """Of the weights, and of the levels that come in and go out (None: floats)."""
 
     weight_bits: int
     in_bits: int
     out_bits: int | None
-    rounding: NotRequired[Rounding]
 
 
 class _Quantized(nn.Module):
@@ -48,24 +46,23 @@ class _Quantized(nn.Module):
         norm = nn.BatchNorm2d if weight.dim() == 4 else nn.BatchNorm1d
         self.norm: BatchNorm | None = norm(weight.shape[0]) if batch_norm else None
         self.weight_bits, self.in_bits, self.out_bits = bits["weight_bits"], bits["in_bits"], bits["out_bits"]
-        self.rounding = bits.get("rounding", "nearest")
 
-    def _levels_and_unit(self, rounding: Rounding) -> tuple[Tensor, Tensor]:
+    def _levels_and_unit(self) -> tuple[Tensor, Tensor]:
         """Weight levels, and what a unit of the sums is worth, float64 [] or [O]."""
-        weight, scale = weight_levels(self.weight, self.weight_bits, rounding)
+        weight, scale = weight_levels(self.weight, self.weight_bits)
         return weight, scale.double() / top_level(self.in_bits)
 
-    def _finished(self, sums: Tensor, unit: Tensor, rounding: Rounding) -> Tensor:
+    def _finished(self, sums: Tensor, unit: Tensor) -> Tensor:
         top = 1 if self.out_bits is None else top_level(self.out_bits)
         if self.norm is None:
-            return scaled(sums, (unit * top).float(), Output(self.out_bits), rounding)
+            return scaled(sums, (unit * top).float(), Output(self.out_bits))
         values = self.norm(sums * per_channel(unit.float(), sums))
-        return values if self.out_bits is None else requantized_levels(values, top, self.out_bits, rounding)
+        return values if self.out_bits is None else requantized_levels(values, top, self.out_bits)
 
     def _frozen_parts(self) -> tuple[Tensor, Tensor, Tensor | None]:
         """Weight levels, multiplier and bias when fixed; batch norm is folded in, gamma's sign in the weights."""
         with torch.no_grad():
-            weight, unit = self._levels_and_unit("nearest")
+            weight, unit = self._levels_and_unit()
             top = 1 if self.out_bits is None else top_level(self.out_bits)
             if self.norm is None:
                 return weight, (unit * top).float(), None
@@ -77,10 +74,6 @@ class _Quantized(nn.Module):
             bias = torch.round(offset / per_unit)
             flipped = weight * sign.float().view(-1, *[1] * (weight.dim() - 1))
             return flipped, (per_unit * top).float(), bias
-
-    @property
-    def _now(self) -> Rounding:
-        return self.rounding if self.training else "nearest"
 
 
 class QuantConv2d(_Quantized):
@@ -106,8 +99,8 @@ class QuantConv2d(_Quantized):
         self.stride, self.padding, self.groups = stride, padding, groups
 
     def forward(self, levels: Tensor) -> Tensor:
-        weight, unit = self._levels_and_unit(self._now)
-        return self._finished(self._convolved(levels, weight), unit, self._now)
+        weight, unit = self._levels_and_unit()
+        return self._finished(self._convolved(levels, weight), unit)
 
     def frozen(self) -> IntegerConv2d:
         """The same layer with its weights fixed to their levels."""
@@ -142,11 +135,11 @@ class FineConv2d(QuantConv2d):
     def __init__(self, channels: int, filters: int, kernel: int, *, stride: int, out_bits: int) -> None:
         super().__init__(channels, filters, kernel, stride=stride, weight_bits=WIDE_BITS, in_bits=8, out_bits=out_bits)
 
-    def _levels_and_unit(self, rounding: Rounding) -> tuple[Tensor, Tensor]:
+    def _levels_and_unit(self) -> tuple[Tensor, Tensor]:
         top, rounded_up = top_level(self.in_bits), self.weight[0].numel() / 2
         largest = self.weight.detach().abs().flatten(1).sum(dim=1).clamp(min=torch.finfo(torch.float32).tiny)
         scale = largest / ((EXACT_FLOAT32_SUMS - 1) / top - rounded_up)
-        return round_ste(self.weight / scale.view(-1, 1, 1, 1), rounding), scale.double() / top
+        return round_ste(self.weight / scale.view(-1, 1, 1, 1)), scale.double() / top
 
 
 class QuantConvAvgPool2d(QuantConv2d):
@@ -176,19 +169,19 @@ class QuantConvAvgPool2d(QuantConv2d):
         self.register_buffer("shift", torch.zeros(()))
 
     def forward(self, levels: Tensor) -> Tensor:
-        weight, unit = self._levels_and_unit(self._now)
+        weight, unit = self._levels_and_unit()
         sums = self._convolved(levels, weight)
         if self.training:
             with torch.no_grad():
                 self.shift += (sums > 255 * 2**self.shift).float().mean() > MOST_SATURATED
-        wide = requantized_levels(sums, 2**-self.shift, 8, self._now)
+        wide = requantized_levels(sums, 2**-self.shift, 8)
         pooled = window_sums(wide, self.pool, self.pool_stride)
-        return scaled(pooled, self._pool_multiplier(unit), Output(self.out_bits), self._now)
+        return scaled(pooled, self._pool_multiplier(unit), Output(self.out_bits))
 
     def frozen(self) -> nn.Sequential:  # type: ignore[override]
         """IntegerConv2d to levels of 8 bits, then IntegerAvgPool2d."""
         with torch.no_grad():
-            weight, unit = self._levels_and_unit("nearest")
+            weight, unit = self._levels_and_unit()
             conv = self._integer(weight, (2**-self.shift).clone(), None, Output(8))
             return nn.Sequential(
                 conv, IntegerAvgPool2d(self.pool, self.pool_stride, self._pool_multiplier(unit), Output(self.out_bits))
@@ -206,8 +199,8 @@ class QuantLinear(_Quantized):
         super().__init__(torch.empty(outputs, inputs), batch_norm=batch_norm, **bits)
 
     def forward(self, levels: Tensor) -> Tensor:
-        weight, unit = self._levels_and_unit(self._now)
-        return self._finished(functional.linear(levels, weight), unit, self._now)
+        weight, unit = self._levels_and_unit()
+        return self._finished(functional.linear(levels, weight), unit)
 
     def frozen(self) -> IntegerLinear:
         weight, multiplier, bias = self._frozen_parts()

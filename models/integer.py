@@ -6,10 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.quantizers import Rounding, activation_levels, requantized_levels, top_level
+from models.quantizers import activation_levels, requantized_levels, top_level
 
 EXACT_FLOAT32_SUMS = 2**24
 """Integer sums below this are exact in float32, whatever the order they are added in."""
+
+MOST_BIAS = 2**30
+"""Integer biases stay below it, so that kernels add them to their sums in 32 bits."""
 
 WIDE_BITS = 16
 """Weights of more than 8 bits, which integer kernels do not take: float32 computes their sums, exactly."""
@@ -162,7 +165,7 @@ class IntegerResidual(nn.Module):
 
     `branch` gives signed 8-bit levels, `unit` of which are worth one output level; so does `shortcut`, or, where that
     is empty, the block's own input levels are taken times `unit`. `unit` is a power of two: nothing is rounded before
-    the sum (Zhang et al. call it shared scales; here it is what makes `QLinearAdd` exact).
+    the sum, and so `QLinearAdd` is exact.
     """
 
     def __init__(self, branch: nn.Sequential, shortcut: nn.Sequential, *, unit: int, bits: int) -> None:
@@ -184,7 +187,7 @@ def per_channel(values: Tensor, like: Tensor) -> Tensor:
     return values if values.dim() == 0 else values.view(1, -1, *[1] * (like.dim() - 2))
 
 
-def scaled(sums: Tensor, multiplier: Tensor, output: Output, rounding: Rounding = "nearest") -> Tensor:
+def scaled(sums: Tensor, multiplier: Tensor, output: Output) -> Tensor:
     """Sums [N, O, ...] times the multiplier [] or [O]: float values, or levels of `output`."""
     factor = per_channel(multiplier, sums)
-    return sums * factor if output.bits is None else requantized_levels(sums, factor, output.range, rounding)
+    return sums * factor if output.bits is None else requantized_levels(sums, factor, output.range)

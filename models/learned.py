@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.integer import (
+    MOST_BIAS,
     Dequantize,
     Grid,
     IntegerAvgPool2d,
@@ -23,13 +24,11 @@ from models.integer import (
     scaled,
     window_sums,
 )
-from models.quantizers import requantized_levels, round_ste, top_level
+from models.quantizers import round_ste, top_level
 
 BRANCH = Output(8, signed=True)
 """What the branches of a residual block give before they are added."""
 SMALLEST_SCALE = 1e-8
-MOST_BIAS = 2**30
-"""Integer biases stay below it, so that kernels add them to their sums in 32 bits."""
 
 
 class Scale(nn.Module):
@@ -141,16 +140,8 @@ class LearnedLinear(_Learned):
         )
 
 
-class LearnedResidual(nn.Module):
-    """IntegerResidual in training; see there."""
-
-    def __init__(self, branch: nn.Sequential, shortcut: nn.Sequential, *, unit: int, bits: int) -> None:
-        super().__init__()
-        self.branch, self.shortcut, self.unit, self.bits = branch, shortcut, unit, bits
-
-    def forward(self, levels: Tensor) -> Tensor:
-        other = self.shortcut(levels) if len(self.shortcut) else levels * self.unit
-        return requantized_levels(self.branch(levels) + other, 1 / self.unit, self.bits)
+class LearnedResidual(IntegerResidual):
+    """IntegerResidual in training: rounding is straight-through in both."""
 
     def frozen(self) -> IntegerResidual:
         """The same block with the weights in it fixed to their levels."""

@@ -31,16 +31,17 @@ POOLED_BITS = 8
 
 @dataclass(frozen=True)
 class EdgeBits:
-    """Weight bits of the first and of the last layer, which cost little and matter most: 1 to 8.
+    """Weight bits, 1 to 8, of the first and of the last layer, which cost little and matter most.
 
-    `last` is None for 8, or for a layer in float where it is behind a global average pool.
+    `last` may be None: then it has 8, or, behind a global average pool, is not quantized at all.
     """
 
     first: int = 8
     last: int | None = None
 
     def __post_init__(self) -> None:
-        if not all(1 <= bits <= 8 for bits in (self.first, self.last or 8)) or self.last == 0:
+        chosen = (self.first,) if self.last is None else (self.first, self.last)
+        if not all(1 <= bits <= 8 for bits in chosen):
             raise ValueError(f"edges: expected 1 to 8 bits each, got first={self.first}, last={self.last}")
 
 
@@ -142,8 +143,11 @@ class _Quantizer:
 
 
 def branch_unit(bits: int) -> int:
-    """How many units of a residual branch are worth one output level: a power of two that leaves signed 8 bits room
-    for about 16 times the top level of 4 bits, and 1 where the levels themselves have 8."""
+    """How many units of a residual branch are worth one output level of `bits` bits: a power of two.
+
+    With it a branch's signed 8 bits reach from -2^bits to 2^bits output levels, about once the top: for 4 bits it is 8,
+    and they reach to 16, where 15 is the top. For 8 bits it is 1, and they reach half way.
+    """
     return 1 << max(0, 7 - bits)
 
 

@@ -4,12 +4,10 @@ Levels are integers held in float tensors: a convolution over them is exact in f
 2^24, so PyTorch, the int8 kernels and the gradient graphs agree to the last integer.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
-
-Rounding = Literal["nearest", "stochastic"]
 
 
 class _RoundStraightThrough(torch.autograd.Function):
@@ -28,10 +26,8 @@ class _RoundStraightThrough(torch.autograd.Function):
         return gradients[0]
 
 
-def round_ste(x: Tensor, rounding: Rounding = "nearest") -> Tensor:
-    """Round to integers; the gradient is the identity (straight-through estimator).
-
-    `stochastic` rounds up with a probability equal to the fraction (unbiased; for training only).
+def round_ste(x: Tensor) -> Tensor:
+    """Round to integers, half to even; the gradient is the identity (straight-through estimator).
 
     >>> x = torch.tensor([0.4, 0.5, 1.5], requires_grad=True)
     >>> y = round_ste(x)
@@ -41,8 +37,6 @@ def round_ste(x: Tensor, rounding: Rounding = "nearest") -> Tensor:
     >>> x.grad.tolist()
     [1.0, 1.0, 1.0]
     """
-    if rounding == "stochastic":
-        x = x + (torch.rand_like(x) - 0.5)
     rounded: Tensor = _RoundStraightThrough.apply(x)  # type: ignore[no-untyped-call]
     return rounded
 
@@ -52,7 +46,7 @@ def top_level(bits: int) -> int:
     return (1 << bits) - 1
 
 
-def activation_levels(x: Tensor, bits: int, rounding: Rounding = "nearest") -> Tensor:
+def activation_levels(x: Tensor, bits: int) -> Tensor:
     """Levels n q_k(clip(x, 0, 1)) of DoReFa's activations: integers 0..n, n = 2^k - 1, of x's shape.
 
     The gradient is n inside [0, 1] and 0 outside.
@@ -65,13 +59,10 @@ def activation_levels(x: Tensor, bits: int, rounding: Rounding = "nearest") -> T
     >>> x.grad.tolist()
     [0.0, 3.0, 3.0, 0.0]
     """
-    n = top_level(bits)
-    return _clip(round_ste(x.clamp(0, 1) * n, rounding), n, rounding)
+    return round_ste(x.clamp(0, 1) * top_level(bits))
 
 
-def requantized_levels(
-    sums: Tensor, multiplier: Tensor | float, levels: int | tuple[int, int], rounding: Rounding = "nearest"
-) -> Tensor:
+def requantized_levels(sums: Tensor, multiplier: Tensor | float, levels: int | tuple[int, int]) -> Tensor:
     """Levels clip(round(sums x multiplier), low, high) as integer kernels do: a float32 product, half to even.
 
     `levels` is their lowest and highest, or a number of bits k, for 0 and 2^k - 1.
@@ -80,15 +71,10 @@ def requantized_levels(
     The gradient is the multiplier where low <= round(sums x multiplier) <= high, else 0.
     """
     low, high = (0, top_level(levels)) if isinstance(levels, int) else levels
-    return round_ste(sums * multiplier, rounding).clamp(low, high)
+    return round_ste(sums * multiplier).clamp(low, high)
 
 
-def _clip(levels: Tensor, top: int, rounding: Rounding) -> Tensor:
-    """Stochastic rounding may step one below 0 or one above the top; rounding to nearest cannot."""
-    return levels.clamp(0, top) if rounding == "stochastic" else levels
-
-
-def weight_levels(weight: Tensor, bits: int, rounding: Rounding = "nearest") -> tuple[Tensor, Tensor]:
+def weight_levels(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     """Integer levels and scale of a weight tensor [O, ...]: the quantized weight is levels x scale.
 
     Up to 7 bits it is DoReFa's w = 2 q_k(tanh W / (2 max|tanh W|) + 1/2) - 1: odd integers 2q - n, scale 1/n ([]).
@@ -102,9 +88,9 @@ def weight_levels(weight: Tensor, bits: int, rounding: Rounding = "nearest") -> 
     """
     if bits == 8:
         scale = weight.detach().flatten(1).abs().amax(dim=1).clamp(min=torch.finfo(torch.float32).tiny) / 127
-        levels = round_ste(weight / scale.view(-1, *[1] * (weight.dim() - 1)), rounding)
+        levels = round_ste(weight / scale.view(-1, *[1] * (weight.dim() - 1)))
         return levels.clamp(-127, 127), scale
     n = top_level(bits)
     bounded = torch.tanh(weight)
     unit = bounded / (2 * bounded.abs().max()) + 0.5
-    return 2 * _clip(round_ste(unit * n, rounding), n, rounding) - n, torch.tensor(1 / n)
+    return 2 * round_ste(unit * n) - n, torch.tensor(1 / n)

@@ -1,6 +1,6 @@
 """Data sets: labelled images in three splits, held in memory or not."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -91,21 +91,45 @@ class DataSet:
     def skipped(self) -> int:
         return len(self.unreadable)
 
-    def left_out(self) -> str:
-        """How many images are left out, and the first of them by name."""
-        names = list(self.unreadable)
-        are = "image is" if len(names) == 1 else "images are"
-        more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-        return f"{len(names):,} unreadable {are} left out: {', '.join(names[:NAMED])}{more}"
-
     @property
     def image_shape(self) -> tuple[int, ...]:
         return self.train.image_shape
 
 
+def left_out(unreadable: Mapping[str, str]) -> str:
+    """How many images are left out, and the first of them by name, with what is wrong with it.
+
+    >>> left_out({"cat/7.png": "truncated"})
+    '1 unreadable image is left out: cat/7.png (truncated)'
+    """
+    are = "image is" if len(unreadable) == 1 else "images are"
+    return f"{len(unreadable):,} unreadable {are} left out: {first_of(with_reasons(unreadable))}"
+
+
+def with_reasons(unreadable: Mapping[str, str]) -> list[str]:
+    """Names of images with what is wrong with each."""
+    return [f"{name} ({reason})" for name, reason in unreadable.items()]
+
+
+def first_of(names: Sequence[str]) -> str:
+    """The first of them, and how many more there are.
+
+    >>> first_of(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def as_pixels(images: Levels) -> NDArray[np.float32]:
     """Levels 0..255 to float32 in [0, 1]."""
     return np.asarray(images, dtype=np.float32) / np.float32(255)
+
+
+def in_turn(examples: Examples, size: int) -> Iterator[NDArray[np.float32]]:
+    """All images as the members take them, float32 [B, C, H, W] in [0, 1], `size` at a time, read ahead."""
+    order = (np.arange(start, min(start + size, len(examples))) for start in range(0, len(examples), size))
+    return map(as_pixels, examples.batches(order))
 
 
 def hold_out(split: Split, count: int) -> tuple[Split, Split]:

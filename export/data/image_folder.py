@@ -9,7 +9,7 @@ import numpy as np
 
 from export.data.decoded_once import DecodedOnce, decode_once
 from export.data.decoding import Decoder
-from export.data.examples import NAMED, VALIDATION_IMAGES, DataError, DataSet, Examples, Split
+from export.data.examples import VALIDATION_IMAGES, DataError, DataSet, Examples, Split, first_of
 from export.data.fetch import cache_folder
 from export.data.image_files import ImageFiles, class_folders, images_directly_in, list_classes, listing_sha256
 from export.data.imagenet_labels import readable
@@ -105,16 +105,6 @@ def refuse_small_classes(
             f"{folder}: expected at least {fewest} {what} of each class, got {first_of(small)}; "
             "add images, or move that folder away"
         )
-
-
-def first_of(names: Sequence[str]) -> str:
-    """The first of them, and how many more there are.
-
-    >>> first_of(["a", "b", "c", "d", "e"])
-    'a, b, c and 2 more'
-    """
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _published_splits(folder: Path) -> tuple[tuple[str, ...], dict[str, ImageFiles]]:

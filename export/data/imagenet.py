@@ -7,10 +7,12 @@ from typing import Unpack
 
 from export.data.examples import DataError, DataSet
 from export.data.fetch import Published, cache_folder
+from export.data.image_files import class_folders
 from export.data.image_folder import FolderOptions, load_image_folder
 from runtime.manifest import Input
 
 IMAGENET_FOLDERS = ("imagenet", "ILSVRC2012", "ILSVRC/Data/CLS-LOC")
+IMAGENET_CLASSES, IMAGENETTE_CLASSES = 1_000, 10
 IMAGENETTE_FOLDERS = (
     "imagenette",
     "imagenette/imagenette2-320",
@@ -30,7 +32,8 @@ def load_imagenet(data_dir: Path | None, spec: Input, **options: Unpack[FolderOp
     """ImageNet (ILSVRC 2012; Russakovsky et al., 2015), 1,000 classes: val/ is the test, 5,000 of train/ validation.
 
     From `data_dir`/imagenet, ILSVRC2012, ILSVRC/Data/CLS-LOC or `data_dir` itself, with a folder for each class in
-    both splits; `options` are those of `load_image_folder`, as are the errors. It cannot be downloaded.
+    both splits; `options` are those of `load_image_folder`, as are the errors, and one for a folder of more or fewer
+    classes. It cannot be downloaded.
     """
     folder = _find(data_dir, IMAGENET_FOLDERS)
     if folder is None:
@@ -39,6 +42,7 @@ def load_imagenet(data_dir: Path | None, spec: Input, **options: Unpack[FolderOp
             "sort the validation images into a folder for each class, and pass --data-dir DIR with train and val in "
             "DIR/imagenet, or set EMPIR_DATA_DIR."
         )
+    _refuse_other_classes(folder, "ImageNet", IMAGENET_CLASSES)
     return load_image_folder(folder, spec, "ImageNet", **options)
 
 
@@ -47,15 +51,23 @@ def load_imagenette(data_dir: Path | None, spec: Input, **options: Unpack[Folder
 
     From `data_dir`/imagenette, imagenette2-320, imagenette2, imagenette2-160 or `data_dir` itself, else downloaded
     (shorter side 320 pixels) to `data_dir`/imagenette, or to the user's cache folder, and unpacked there; `options` are
-    those of `load_image_folder`, as are the errors.
+    those of `load_image_folder`, as are the errors, and one for a folder of more or fewer classes.
     """
     folder = _find(data_dir or cache_folder(), IMAGENETTE_FOLDERS) or _unpack(data_dir)
+    _refuse_other_classes(folder, "Imagenette", IMAGENETTE_CLASSES)
     return load_image_folder(folder, spec, "Imagenette", **options)
 
 
 def _find(data_dir: Path | None, names: tuple[str, ...]) -> Path | None:
     folders = () if data_dir is None else (*(data_dir / name for name in names), data_dir)
     return next((folder for folder in folders if (folder / "train").is_dir()), None)
+
+
+def _refuse_other_classes(folder: Path, title: str, classes: int) -> None:
+    """Raise DataError unless there are so many class folders: any data set may have a folder train/."""
+    found = len(class_folders(folder / "train"))
+    if found != classes:
+        raise DataError(f"{folder / 'train'}: expected the {classes:,} class folders of {title}, got {found:,}")
 
 
 def _unpack(data_dir: Path | None) -> Path:

@@ -8,9 +8,10 @@ from statistics import median
 
 import numpy as np
 
-from export.data.examples import SPLIT_SEED, DataError, DataSet
+from export.data.decoding import MOST_PIXELS
+from export.data.examples import SPLIT_SEED, DataError, DataSet, first_of, with_reasons
 from export.data.image_files import ImageFiles, same_in_two_classes
-from export.data.image_folder import FolderFiles, first_of, folder_files, load_image_folder, refuse_small_classes
+from export.data.image_folder import FolderFiles, folder_files, load_image_folder, refuse_small_classes
 from export.data.imagenet_labels import readable
 from runtime.errors import EmpirError
 from runtime.images import open_picture
@@ -22,7 +23,6 @@ FEWEST = 10
 """Images of a class: two are then left to test on, one to choose by, and seven to learn from."""
 TEST_ONE_IN, VALIDATION_ONE_IN = 5, 8
 LOOKED_AT = 200
-MOST_PIXELS = 100_000_000
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F")
 SIZES = (32, 64)
 """What images are brought to: the smaller ones are for pictures of up to 48 pixels."""
@@ -48,11 +48,6 @@ class OwnImages:
     def labels(self) -> tuple[str, ...]:
         return readable(self.files.classes)
 
-    @property
-    def totals(self) -> list[int]:
-        """How many images each class has, in all splits."""
-        return np.sum([self.counts(part) for part in self._parts], axis=0).tolist()  # type: ignore[no-any-return]
-
     def counts(self, part: ImageFiles) -> list[int]:
         """How many images each class has in one split."""
         return np.bincount(part.classes, minlength=len(self.files.classes)).tolist()  # type: ignore[no-any-return]
@@ -69,10 +64,11 @@ class OwnImages:
         """
         data = load_image_folder(self.folder, spec, files=self.files, skip_unreadable=True)
         if data.unreadable and not skip_unreadable:
-            names = first_of([f"{name} ({reason})" for name, reason in data.unreadable.items()])
+            count = len(data.unreadable)
             raise DataError(
-                f"{self.folder}: {len(data.unreadable):,} images cannot be read: {names}; mend or delete them, or pass "
-                "--skip-unreadable to leave them out"
+                f"{self.folder}: {count:,} image{'s' * (count > 1)} cannot be read: "
+                f"{first_of(with_reasons(data.unreadable))}; mend or delete them, or pass --skip-unreadable to leave "
+                "them out"
             )
         left = [part.without(set(data.unreadable)) for part in self._parts]
         refuse_small_classes(self.folder, self.files.classes, left, FEWEST, "readable images")

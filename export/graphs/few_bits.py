@@ -11,18 +11,17 @@ from numpy.typing import NDArray
 
 from export.graphs.graph import CONTRIB, GraphBuilder
 from export.graphs.products import as_floats
-from models.integer import IntegerConv2d, IntegerLinear
+from models.integer import IntegerLinear
 
 BLOCK = 128
 TOP = 127
 
 
-def fits(layer: IntegerConv2d | IntegerLinear, fewest_weights: int | None) -> bool:
+def fits(layer: IntegerLinear, fewest_weights: int | None) -> bool:
     """Whether the layer is one of these, and has so many weights; None: no layer is."""
     if fewest_weights is None or layer.weight.numel() < fewest_weights:
         return False
-    few = layer.weight_bits <= 4 and layer.in_bits <= 7 and layer.sum_dtype == torch.float32
-    return isinstance(layer, IntegerLinear) and few
+    return layer.weight_bits <= 4 and layer.in_bits <= 7 and layer.sum_dtype == torch.float32
 
 
 def exact_product(layer: IntegerLinear, graph: GraphBuilder, x: str) -> str:

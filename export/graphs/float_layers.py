@@ -9,6 +9,7 @@ from export.graphs.products import flattened, reshaped
 
 
 def convolution(layer: nn.Conv2d, graph: GraphBuilder, x: str) -> str:
+    """Floats [N, C, H, W] to [N, O, H', W'], with the layer's own weight."""
     return convolved(layer, graph, x, graph.parameter("weight", layer.weight.detach().numpy()))
 
 
@@ -24,6 +25,7 @@ def convolved(layer: nn.Conv2d, graph: GraphBuilder, x: str, weight: str) -> str
 
 
 def linear(layer: nn.Linear, graph: GraphBuilder, x: str) -> str:
+    """Floats [N, I] to [N, O], with the layer's own weight."""
     return multiplied(layer, graph, x, graph.parameter("weight", layer.weight.detach().numpy()))
 
 
@@ -34,15 +36,18 @@ def multiplied(layer: nn.Linear, graph: GraphBuilder, x: str, weight: str) -> st
 
 
 def relu(layer: nn.ReLU, graph: GraphBuilder, x: str) -> str:
+    """max(x, 0) of floats of any shape."""
     return graph.node("Relu", x, shape=graph.shape_of(x))
 
 
 def hardtanh(layer: nn.Hardtanh, graph: GraphBuilder, x: str) -> str:
+    """Floats of any shape, clipped to the layer's limits."""
     limits = (graph.constant(value, np.float32) for value in (layer.min_val, layer.max_val))
     return graph.node("Clip", x, *limits, shape=graph.shape_of(x))
 
 
 def flatten(layer: nn.Flatten, graph: GraphBuilder, x: str) -> str:
+    """Floats or levels [N, ...] to [N, I]."""
     return flattened(graph, x)
 
 
@@ -55,12 +60,14 @@ def max_pool(layer: nn.MaxPool2d, graph: GraphBuilder, x: str) -> str:
 
 
 def average_pool(layer: nn.AvgPool2d, graph: GraphBuilder, x: str) -> str:
+    """The mean of each window of floats, [N, C, H, W] to [N, C, H', W']."""
     window, shape = window_of(layer), graph.shape_of(x)
     out = (shape[0], *window.counts(shape))
     return graph.node("AveragePool", x, shape=out, kernel_shape=[window.kernel] * 2, **window.attributes(shape))
 
 
 def global_average_pool(layer: nn.AdaptiveAvgPool2d, graph: GraphBuilder, x: str) -> str:
+    """The mean of each channel of floats, [N, C, H, W] to [N, C, 1, 1]. Raises TypeError for another size than 1."""
     if layer.output_size not in (1, (1, 1)):
         raise TypeError(f"no rule to export other sizes than 1: {layer}")
     return graph.node("GlobalAveragePool", x, shape=(graph.shape_of(x)[0], 1, 1))

@@ -23,6 +23,7 @@ from models.quantizers import top_level
 
 
 def quantize_input(layer: QuantizeInput, graph: GraphBuilder, x: str) -> str:
+    """Floats of any shape, clipped to [0, 1], as levels 0..2^bits - 1 in uint8."""
     # QuantizeLinear's division by 1/n rounds elsewhere than torch's x * n. It saturates at 0 and 255: what is beyond n
     # is clipped as levels, of which there is a quarter of the bytes.
     scaled = graph.node("Mul", x, graph.constant(top_level(layer.bits), np.float32), shape=graph.shape_of(x))
@@ -30,11 +31,13 @@ def quantize_input(layer: QuantizeInput, graph: GraphBuilder, x: str) -> str:
 
 
 def dequantize(layer: Dequantize, graph: GraphBuilder, x: str) -> str:
+    """Levels of any shape as the floats that they stand for."""
     scale, zero = graph.parameter("scale", layer.scale.numpy()), graph.constant(graph.zero_point_of(x) or 0, np.uint8)
     return graph.node("DequantizeLinear", x, scale, zero, shape=graph.shape_of(x))
 
 
 def product(layer: IntegerConv2d | IntegerLinear, graph: GraphBuilder, x: str) -> str:
+    """A convolution or linear layer over levels, to levels uint8 or to floats: by the quickest kernel that is exact."""
     if isinstance(layer, IntegerLinear) and fits(layer, graph.ways.few_bits_from):
         factor = graph.parameter("multiplier", layer.multiplier.numpy())
         values = graph.node("Mul", exact_product(layer, graph, x), factor, shape=(layer.weight.shape[0],))

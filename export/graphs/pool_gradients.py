@@ -127,6 +127,7 @@ def _inside(window: Window, shape: Shape) -> dict[tuple[int, int], NDArray[np.bo
 
 
 def average_pool(layer: nn.AvgPool2d, graph: GraphBuilder, x: str) -> tuple[str, Backward]:
+    """Each pixel's gradient is the sum of those of the windows that see it, over their size."""
     window, shape = window_of(layer), graph.shape_of(x)
     share = graph.constant(1 / window.kernel**2, np.float32)
     y = float_layers.average_pool(layer, graph, x)
@@ -134,12 +135,14 @@ def average_pool(layer: nn.AvgPool2d, graph: GraphBuilder, x: str) -> tuple[str,
 
 
 def global_average_pool(layer: nn.AdaptiveAvgPool2d, graph: GraphBuilder, x: str) -> tuple[str, Backward]:
+    """Each pixel's gradient is its channel's over the number of pixels."""
     _, height, width = graph.shape_of(x)
     share = graph.constant(np.full((1, 1, height, width), 1 / (height * width)), np.float32)
     return float_layers.global_average_pool(layer, graph, x), lambda dy: graph.node("Mul", dy, share)
 
 
 def integer_average_pool(layer: IntegerAvgPool2d, graph: GraphBuilder, x: str) -> tuple[str, Backward]:
+    """As `average_pool`, times the multiplier; straight through the rounding, and none where levels are clipped."""
     window, shape = window_of(layer), graph.shape_of(x)
     out = (shape[0], *window.counts(shape))
     stored = graph.parameter("multiplier", layer.multiplier.numpy())

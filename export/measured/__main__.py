@@ -7,10 +7,9 @@ import click
 from export.bundle_folder import write_manifest
 from export.graphs.restore import restore
 from export.measured.measure import measured
-from export.training.own_images import recipe_of
-from export.training.recipes import RECIPES
+from export.training.made_by import recipe_that_made
 from runtime.cli import bundles_option, open_bundle
-from runtime.errors import BundleError, EmpirError
+from runtime.errors import EmpirError
 
 
 @click.command()
@@ -28,9 +27,7 @@ def main(bundle: str, bundles: Path) -> None:
     try:
         opened = open_bundle(bundles, bundle, gradients=True)
         manifest = opened.manifest
-        recipe = RECIPES.get(manifest.provenance.recipe) or recipe_of(manifest)
-        if recipe is None:
-            raise BundleError(f"{bundle}: made by the recipe {manifest.provenance.recipe!r}, which does not exist here")
+        recipe = recipe_that_made(manifest)
         found = measured([restore(recipe, opened, member) for member in manifest.members], opened)
     except EmpirError as error:
         raise click.ClickException(str(error)) from error

@@ -1,14 +1,14 @@
 """Calibration images: a folder of pictures, some to quantize with, the others for the figures."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from export.data.decoding import Decoder, unreadable_image
-from export.data.examples import SPLIT_SEED, DataError, Indices, as_pixels
+from export.data.examples import SPLIT_SEED, DataError, Indices, as_pixels, first_of, with_reasons
 from export.data.image_files import ImageFiles, class_folders, list_images, refuse_empty
 from export.data.imagenet_labels import imagenet_labels, readable
 from runtime.manifest import Input
@@ -75,7 +75,8 @@ class Photos:
     skip_unreadable: bool
     unknown: str = ""
     """Why classes are not known, where they are not."""
-    skipped: int = 0
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """The names of those that were skipped, and why."""
 
     def __len__(self) -> int:
         return len(self.files)
@@ -85,9 +86,9 @@ class Photos:
         return bool((self.classes != UNKNOWN).all())
 
     def batches(self) -> Iterator[tuple[Pixels, Indices]]:
-        """Images float32 [N, C, H, W] in [0, 1] and their classes, decoded as serving does.
+        """Images float32 [N, C, H, W] in [0, 1] and their classes, decoded as serving does; none is empty.
 
-        Raises DataError, naming the file, at one that cannot be read, unless these are skipped and counted.
+        Raises DataError, naming the file, at one that cannot be read, unless these are skipped and noted.
         """
         order = [np.arange(start, min(start + BATCH, len(self))) for start in range(0, len(self), BATCH)]
         paths = [self.files.paths(indices) for indices in order]
@@ -95,16 +96,24 @@ class Photos:
             for path, reason in decoded.unreadable.items():
                 if not self.skip_unreadable:
                     raise unreadable_image(path, reason)
-                self.skipped += 1
+                self.unreadable[Path(path).relative_to(self.files.folder).as_posix()] = reason
             read = [index for index, path in zip(indices, names, strict=True) if path not in decoded.unreadable]
-            yield as_pixels(decoded.images), self.classes[read]
+            if read:
+                yield as_pixels(decoded.images), self.classes[read]
 
     def pixels(self) -> Pixels:
         """All images at once. Raises DataError as `batches` does, and if none can be read."""
-        images = np.concatenate([images for images, _ in self.batches()])
-        if len(images) == 0:
-            raise DataError(f"{self.files.folder}: expected pictures to calibrate with; none of these can be read")
-        return images
+        batches = [images for images, _ in self.batches()]
+        if not batches:
+            raise self.none_readable("to calibrate with")
+        return np.concatenate(batches)
+
+    def none_readable(self, purpose: str) -> DataError:
+        """The error where every picture was skipped."""
+        return DataError(
+            f"{self.files.folder}: expected pictures {purpose}, none of {len(self):,} can be read: "
+            f"{first_of(with_reasons(self.unreadable))}"
+        )
 
     def select(self, indices: Indices) -> "Photos":
         return Photos(

@@ -41,7 +41,8 @@ def best_grid(values: NDArray[Any]) -> Grid:
     flat = values.reshape(-1)
     sample = flat[:: max(1, flat.size // SAMPLES)]
     grids = [_spanning(low * ratio, high * ratio) for ratio in RATIOS]
-    errors = [np.square(grid.dequantize(grid.quantize(sample)) - sample).mean() for grid in grids]
+    with np.errstate(over="ignore"):  # an infinite error is the largest
+        errors = [np.square(grid.dequantize(grid.quantize(sample)) - sample).mean() for grid in grids]
     return grids[int(np.argmin(errors))]
 
 

@@ -27,11 +27,13 @@ def load_model(path: Path) -> onnx.ModelProto:
         raise QuantizationError(f"{path}: expected an ONNX model, got {first_line(error)}{_where(error)}") from error
     version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     try:
-        if version < OPSET:
+        if version != OPSET:
             model = version_converter.convert_version(model, OPSET)
+            onnx.checker.check_model(model)
     except Exception as error:  # the converter raises whatever it trips over
         raise QuantizationError(
-            f"{path}: opset {version} cannot be converted to {OPSET}: {first_line(error)}"
+            f"{path}: opset {version} cannot be converted to {OPSET}, the one that is served: "
+            f"{first_line(error)}{_where(error)}"
         ) from error
     model.ir_version = max(model.ir_version, IR_VERSION)
     _refuse_broken_weights(path, model)

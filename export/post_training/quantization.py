@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from export.post_training.grids import Grid, best_grid
 from export.post_training.onnx_nodes import OnnxGraph, Values
-from export.post_training.operators import gridded
+from export.post_training.operators import QuantizationError, gridded
 from export.post_training.rounding import Levels, compensated, nearest, refitted, weighted_scales, widest_scales
 from export.post_training.weighted_layers import WeightedLayer, weighted_layer
 
@@ -64,7 +65,8 @@ def quantize(
 
     Two streams go through the nodes: the exact values, and those of the network as it will be served, so that each
     layer makes up for the errors of those before it. `report` is told nodes done and nodes in all. Raises
-    QuantizationError for an operator without a rule.
+    QuantizationError, naming operator and node, for one without a rule, one that gives a value that is not finite, and
+    a layer whose inputs are too large to round its weights by them.
     """
     walk = _Walk(graph, bits, method)
     walk.start(images)
@@ -101,6 +103,8 @@ class _Walk:
                 self._exact.pop(name, None)
                 self._served.pop(name, None)
         for name, exact_output, output in zip(filter(None, node.output), exact_outputs, outputs, strict=True):
+            if layer is not None or name in self._owners:
+                _refuse_infinite(node, exact_output, output)
             self._keep(name, exact_output, output)
 
     def _keep(self, name: str, exact: Values, served: Values) -> None:
@@ -122,7 +126,13 @@ class _Walk:
 
     def _quantize_layer(self, layer: WeightedLayer, exact: Array, served: Array, exact_output: Array) -> Array:
         """Choose the layer's levels and bias; its output in the served stream."""
-        chosen = self._rounded(layer, exact, served)
+        try:
+            chosen = self._rounded(layer, exact, served)
+        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+            raise QuantizationError(
+                f"{_named(layer.node)}: expected inputs to round its weights by, got some of up to "
+                f"{np.abs(served).max():.3g}: is a weight before it broken? --plain rounds without them"
+            ) from error
         replaced = {layer.node.input[1]: layer.from_matrix(chosen.weights)}
         output: Array = self._graph.run(layer.node, {layer.node.input[0]: served}, replaced)[0]
         bias = np.zeros(layer.channels, np.float32) if layer.bias is None else layer.bias
@@ -155,6 +165,18 @@ class _Walk:
     def _scales(self, weights: Tensor, importance: Tensor) -> Tensor:
         """As they will be stored."""
         return weighted_scales(weights, self._bits, importance).float().double()
+
+
+def _refuse_infinite(node: onnx.NodeProto, *outputs: Values) -> None:
+    if not all(np.isfinite(values).all() for values in outputs):
+        raise QuantizationError(
+            f"{_named(node)}: expected finite values for the calibration pictures, got NaN or infinity; are its "
+            "weights, or those before it, too large?"
+        )
+
+
+def _named(node: onnx.NodeProto) -> str:
+    return f"the operator {node.op_type} of node {node.name!r}"
 
 
 def channel_means(values: Array, axis: int) -> Array:

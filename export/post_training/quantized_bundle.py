@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from export.bundle_folder import Source, content_version, new_bundle_folder, provenance, write_manifest
 from export.data.examples import Indices
 from export.graphs.graph import OPSET
+from export.patient import patient_ensemble
 from export.post_training.calibration import Labels, Photos
 from export.post_training.classifier import Classifier
 from export.post_training.kernels import integer_layers
@@ -27,8 +28,6 @@ from runtime.manifest import Input, Manifest, Member, Vote
 from runtime.manifest import Precision as ManifestPrecision
 from runtime.sessions import open_session
 
-HOUR_MS = 3_600_000
-"""The members' deadline here: a slow machine must not make them look wrong."""
 DESCRIPTION = (
     "Quantized after training from one float network: members that share its weights share its errors, so expect no "
     "robustness of the vote. No gradient graphs: only queries can attack it."
@@ -111,7 +110,7 @@ def write_quantized_bundle(
         manifest = Manifest(
             schema_version=1,
             name=out.name,
-            version=content_version(entries, vote),
+            version=content_version(entries, vote, labels.names, spec),
             description=DESCRIPTION,
             labels=labels.names,
             input=spec,
@@ -120,12 +119,9 @@ def write_quantized_bundle(
             provenance=provenance(**source),
         )
         write_manifest(folder, manifest)
-        ensemble = Ensemble.of_bundle(load_bundle(folder), member_deadline_ms=HOUR_MS)
-        try:
+        with patient_ensemble(load_bundle(folder)) as ensemble:
             figures = measure(classifier, ensemble, photos, report)
-        finally:
-            ensemble.close()
-        manifest = _with_skipped(_with_accuracies(manifest, figures), photos.skipped)
+        manifest = _with_skipped(_with_accuracies(manifest, figures), len(photos.unreadable))
         write_manifest(folder, manifest)
     return manifest, figures
 
@@ -133,7 +129,10 @@ def write_quantized_bundle(
 def measure(
     classifier: Classifier, ensemble: Ensemble, photos: Photos, report: Callable[[int], None] = lambda images: None
 ) -> Figures:
-    """What the members and the vote of an ensemble say of `photos`, against the float classifier and the classes."""
+    """What the members and the vote of an ensemble say of `photos`, against the float classifier and the classes.
+
+    Raises DataError if none of them can be read.
+    """
     original = open_session(
         classifier.model.SerializeToString(),
         "the model",
@@ -150,8 +149,10 @@ def measure(
         agreed, right = agreed + (answers == expected).sum(axis=1), right + (answers == classes).sum(axis=1)
         count += len(images)
         report(count)
-    agreement, accuracy = (tuple((total / max(1, count)).round(6).tolist()) for total in (agreed, right))
-    if not (photos.labelled and count):
+    if not count:
+        raise photos.none_readable("for the figures")
+    agreement, accuracy = (tuple((total / count).round(6).tolist()) for total in (agreed, right))
+    if not photos.labelled:
         return Figures(count, agreement, None, None)
     return Figures(count, agreement, accuracy, round(before / count, 6))
 

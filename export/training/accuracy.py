@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from export.data.examples import Examples, as_pixels
+from export.data.examples import Examples, as_pixels, in_turn
 from export.training.objectives import pgd
 from export.training.recipe import Training
 
@@ -15,12 +15,7 @@ def logits_of(network: nn.Module, split: Examples, batch_size: int = 500) -> Ten
     """Logits float32 [N, K] of every image of a split."""
     device = _device_of(network)
     with torch.no_grad():
-        return torch.cat(
-            [
-                network(torch.from_numpy(split.pixels(i, i + batch_size)).to(device)).cpu()
-                for i in range(0, len(split), batch_size)
-            ]
-        )
+        return torch.cat([network(torch.from_numpy(images).to(device)).cpu() for images in in_turn(split, batch_size)])
 
 
 def accuracy(network: nn.Module, split: Examples) -> float:

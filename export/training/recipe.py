@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 from typing import Literal
 
@@ -78,6 +79,14 @@ class Recipe:
 
     edges: EdgeBits | None = None
     """Weight bits of the first and last layer of low-precision members; None: the network's own."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if there are edges, and the network takes none."""
+        if self.edges is not None and "edges" not in signature(self.network).parameters:
+            raise ValueError(
+                f"{self.name}: expected a network that takes the bits of its edges, got {self.network.__name__}, whose "
+                "first and last layer are what they are"
+            )
 
     def build(self, precision: Precision) -> nn.Sequential:
         """A member's network, untrained."""

@@ -9,11 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from export.training.checkpoint import TrainingError, load_checkpoint, save_checkpoint
+from export.training.compute import Compute
 from export.training.recipe import Training
 from models.precision import Precision
 
 BATCH_STATISTICS = ("running_mean", "running_var")
 """The names of batch norm's buffers that are averages themselves."""
+SAVED = ("network", "kept", "optimizer", "epoch", "steps", "seconds", "best", "accuracy", "best_weights")
+"""What every checkpoint has; later ones have more."""
 
 
 @dataclass(frozen=True)
@@ -32,28 +35,24 @@ class Done:
     """A finished stage: the network with its best weights."""
 
     network: nn.Sequential
-    accuracy: float
     seconds: float
 
 
 class TrainingState:
     """A stage under way: everything that a checkpoint holds."""
 
-    def __init__(self, stage: Stage, source: str, network: nn.Sequential) -> None:
-        training = stage.training
+    def __init__(self, stage: Stage, source: str, network: nn.Sequential, compute: Compute) -> None:
+        training, self.compute = stage.training, compute
         self.name, self.training, self._path = stage.name, training, stage.path
         self._identity = f"{source} {stage.precision} seed={stage.seed} {training}"
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._half = self.device.type == "cuda" and stage.precision.is_float  # integer levels need float32
-        self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.kept = copy.deepcopy(network) if training.averaging else network
         self._optimizer = _optimizer(training, network)
-        torch.backends.cudnn.allow_tf32 = self._half  # TensorFloat-32 would round integer sums
         self.epoch, self._steps, self._seconds = 0, 0, 0.0
         self._best, self._accuracy = -1.0, 0.0
         self._highest = self._least = -1.0
         self._best_weights = _copied(self.kept)
-        saved = load_checkpoint(stage.path, self._identity)
+        saved = load_checkpoint(stage.path, self._identity, SAVED)
         if saved is not None:
             self.network.load_state_dict(saved["network"])
             self.kept.load_state_dict(saved["kept"])
@@ -68,9 +67,10 @@ class TrainingState:
         epoch = self.epoch + index / batches
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self.training, epoch)
-        pixels = (images.to(self.device).float() / 255).to(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
-            loss = self.training.objective(self.network, pixels, classes.to(self.device), epoch, teacher)
+        device = self.compute.device
+        pixels = (images.to(device).float() / 255).to(memory_format=torch.channels_last)
+        with self.compute.autocast():
+            loss = self.training.objective(self.network, pixels, classes.to(device), epoch, teacher)
         if not torch.isfinite(loss):
             raise self._ended(f"the loss became {loss.item()}", f", batch {index + 1}")
         self._optimizer.zero_grad()
@@ -137,14 +137,15 @@ class TrainingState:
     def _ended(self, what: str, where: str) -> TrainingError:
         return TrainingError(
             f"member {self.name}: {what} in epoch {self.epoch + 1} of {self.training.epochs}{where}; "
-            "the checkpoint of the epoch before it, if there is one, stays"
+            "the checkpoint of the epoch before it, if there is one, stays. Chance is seeded, so going on from it ends "
+            "here again: begin anew with a smaller learning rate, or another seed"
         )
 
     def best(self) -> Done:
         """What is kept of the stage."""
         self.kept.load_state_dict(self._best_weights)
         network = self.kept.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        return Done(network.eval(), self._accuracy, self._seconds)
+        return Done(network.eval(), self._seconds)
 
 
 def learning_rate(training: Training, epoch: float) -> float:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 from export.data.examples import DataSet
 from export.training.accuracy import accuracy, robust_accuracy, spread
 from export.training.augmentation import augmented
+from export.training.compute import Compute
 from export.training.recipe import MemberRecipe, Recipe, Training
 from export.training.state import Done, Stage, TrainingState
 from models.folding import freeze
@@ -41,30 +42,24 @@ class Trained:
 
     recipe: MemberRecipe
     network: nn.Sequential
-    validation_accuracy: float
     seconds: float
 
 
 def train_member(
-    recipe: Recipe,
-    member: MemberRecipe,
-    data: DataSet,
-    checkpoint: Path,
-    report: Callable[[Progress], None],
-    stop_after: int | None = None,
+    recipe: Recipe, member: MemberRecipe, data: DataSet, checkpoint: Path, report: Callable[[Progress], None]
 ) -> Trained:
     """Train `member`, or go on from `checkpoint`, which is written after every epoch.
 
     A twin to start from, or a teacher, is trained first and kept beside it, as NAME.twin.pt and NAME.teacher.pt. Chance
-    (the order of images, augmentation, attacks, stochastic rounding) is seeded by member and epoch, so an interrupted
-    run ends with the weights of an uninterrupted one. `stop_after` ends each stage early, after that many epochs.
-    Raises TrainingError if the loss is not finite; the last checkpoint stays.
+    (the order of images, augmentation, attacks) is seeded by member and epoch, so on a CPU, with as many threads, an
+    interrupted run ends with the weights of an uninterrupted one; on a GPU sums are added in any order, and it need
+    not. Raises TrainingError if the loss is not finite; the last checkpoint stays.
     """
     precision, first, guide = Precision.parse(member.precision), None, None
 
     def run(name: str, precision: Precision, training: Training, network: nn.Sequential, path: Path) -> Done:
         stage = Stage(name, precision, member.seed, training, path)
-        return _train(stage, recipe, network, data, report, stop_after, guide)
+        return _train(stage, recipe, network, data, report, guide)
 
     if recipe.fine_tuning is not None and not precision.is_float:
         path = checkpoint.with_suffix(".twin.pt")
@@ -81,7 +76,7 @@ def train_member(
             guide = first.network
         network = _fresh(recipe, precision, member.seed)
     done = run(member.name, precision, training, network, checkpoint)
-    return Trained(member, freeze(done.network), done.accuracy, done.seconds + (first.seconds if first else 0))
+    return Trained(member, freeze(done.network), done.seconds + (first.seconds if first else 0))
 
 
 def _fresh(recipe: Recipe, precision: Precision, seed: int) -> nn.Sequential:
@@ -100,31 +95,44 @@ def _train(
     network: nn.Sequential,
     data: DataSet,
     report: Callable[[Progress], None],
-    stop_after: int | None,
     teacher: nn.Sequential | None,
 ) -> Done:
     training = stage.training
-    state = TrainingState(stage, f"{_network_of(recipe)} {data.name} {data.md5}", network)
-    classes = torch.from_numpy(data.train.classes)
+    compute = Compute.of(stage.precision)
+    state = TrainingState(stage, f"{_network_of(recipe)} {data.name} {data.md5}", network, compute)
     if teacher is not None:
-        teacher.to(state.device)
-    while state.epoch < (training.epochs if stop_after is None else min(stop_after, training.epochs)):
-        start = time.monotonic()
-        torch.manual_seed(stage.seed * 1_000_003 + state.epoch)
-        order = torch.randperm(len(data.train)).split(training.batch_size)  # type: ignore[no-untyped-call]
-        state.network.train()
-        loss = 0.0
-        levels = data.train.batches([batch.numpy() for batch in order])
-        for index, (batch, images) in enumerate(zip(order, levels, strict=True)):
-            moved = augmented(torch.from_numpy(images), training.augmentation)
-            loss = state.step(moved, classes[batch], index, len(order), teacher)
-            report(Progress(stage.name, state.epoch + 1, training.epochs, index + 1, len(order), loss))
-        kept = state.kept.eval()
-        value, robust = accuracy(kept, data.validation), robust_accuracy(kept, data.validation, training)
-        figure, error = (value, 0.0) if robust is None else (robust, _standard_error(robust, data, training))
-        state.finish_epoch(figure, error, value, time.monotonic() - start)
-        report(Progress(stage.name, state.epoch, training.epochs, len(order), len(order), loss, value, robust))
+        teacher.to(compute.device)
+    with compute.exact_sums():
+        while state.epoch < training.epochs:
+            start = time.monotonic()
+            last = _learn(state, stage, data, report, teacher)
+            kept = state.kept.eval()
+            value, robust = accuracy(kept, data.validation), robust_accuracy(kept, data.validation, training)
+            figure, error = (value, 0.0) if robust is None else (robust, _standard_error(robust, data, training))
+            state.finish_epoch(figure, error, value, time.monotonic() - start)
+            report(replace(last, accuracy=value, robust=robust))
     return state.best()
+
+
+def _learn(
+    state: TrainingState,
+    stage: Stage,
+    data: DataSet,
+    report: Callable[[Progress], None],
+    teacher: nn.Sequential | None,
+) -> Progress:
+    """An epoch's steps, by chance that is seeded; the last one."""
+    training, classes = stage.training, torch.from_numpy(data.train.classes)
+    torch.manual_seed(stage.seed * 1_000_003 + state.epoch)
+    order = torch.randperm(len(data.train)).split(training.batch_size)  # type: ignore[no-untyped-call]
+    state.network.train()
+    levels = data.train.batches([batch.numpy() for batch in order])
+    for index, (batch, images) in enumerate(zip(order, levels, strict=True)):
+        moved = augmented(torch.from_numpy(images), training.augmentation)
+        loss = state.step(moved, classes[batch], index, len(order), teacher)
+        step = Progress(stage.name, state.epoch + 1, training.epochs, index + 1, len(order), loss)
+        report(step)
+    return step
 
 
 def _standard_error(robust: float, data: DataSet, training: Training) -> float:

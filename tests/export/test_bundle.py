@@ -1,6 +1,7 @@
 """export/bundle.py: a bundle appears whole and true, or not at all."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -8,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Never
 
 import numpy as np
 import onnx
@@ -28,9 +30,10 @@ from export.training.train import Trained
 from runtime.bundle import MANIFEST, load_bundle
 from runtime.ensemble import Ensemble
 from runtime.errors import BundleError
-from runtime.manifest import Manifest
+from runtime.manifest import Input, Manifest, Vote
 from runtime.member import Answer, Images, Member
 from tests.linear_victim import AVERAGE, MAJORITY
+from tests.pictures import SPEC
 
 Write = Callable[[Path], Manifest]
 Edit = Callable[[onnx.ModelProto], None]
@@ -157,8 +160,17 @@ def test_other_members_give_another_version(
     assert other.version != write(tmp_path / "toy").version
 
 
-def test_another_vote_gives_another_version() -> None:
-    assert content_version((), MAJORITY) != content_version((), AVERAGE)
+@pytest.mark.parametrize(
+    ("vote", "labels", "spec"),
+    [
+        (AVERAGE, ("cat", "dog"), SPEC),
+        (MAJORITY, ("dog", "cat"), SPEC),
+        (MAJORITY, ("cat", "dog"), SPEC.model_copy(update={"resize": "stretch"})),
+    ],
+    ids=["vote", "labels", "resize rule"],
+)
+def test_what_changes_an_answer_gives_another_version(vote: Vote, labels: tuple[str, ...], spec: Input) -> None:
+    assert content_version((), vote, labels, spec) != content_version((), MAJORITY, ("cat", "dog"), SPEC)
 
 
 def test_a_bundle_that_is_there_is_replaced_whole(write: Write, tmp_path: Path) -> None:
@@ -288,6 +300,22 @@ def test_only_a_bundle_is_overwritten_and_only_by_force(write: Write, tmp_path: 
     for path in (other, tmp_path / "file"):
         with pytest.raises(BundleError, match=f"{path}: exists and is not a bundle; choose another --out"):
             refuse_to_overwrite(path, force=True)
+
+
+@pytest.mark.parametrize("out", ["toy", "new/folder/toy"])
+def test_a_folder_that_cannot_be_written_is_refused_beforehand(
+    out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_to_overwrite(tmp_path / out, force=False)
+    assert not list(tmp_path.iterdir())
+
+    def read_only(**place: Path) -> Never:
+        raise PermissionError(errno.EACCES, "Permission denied", f"{place}/scratch")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", read_only)  # chmod does not keep root out
+    where = (tmp_path / out).parent
+    with pytest.raises(BundleError, match=f"^{where}: cannot be written, {tmp_path}: Permission denied; choose anoth"):
+        refuse_to_overwrite(tmp_path / out, force=False)
 
 
 @pytest.mark.parametrize("name", ["My Bundle", "toy?", "-toy", "x" * 65, ""])

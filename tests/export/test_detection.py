@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from export import detection, score_choice, threshold
 from export.data.examples import DataSet, Split
 from export.detection import MOST_IMAGES, add_detection, choose_detection, threshold_of
+from export.training import made_by
 from export.training.recipe import Recipe
 from runtime.bundle import MANIFEST, load_bundle
 from runtime.detection import Scorer
@@ -129,7 +130,7 @@ def test_only_the_detection_of_a_bundle_changes(toy_copy: Path, validation: Spli
 def recipes(toy_recipe: Recipe, toy_data: DataSet, validation: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     """The toy's recipe alone, with the toy bundle's images."""
     data = replace(toy_data, validation=validation)
-    monkeypatch.setattr(threshold, "RECIPES", {"toy": replace(toy_recipe, data=lambda data_dir: data)})
+    monkeypatch.setattr(made_by, "RECIPES", {"toy": replace(toy_recipe, data=lambda data_dir: data)})
 
 
 def test_empir_threshold_says_what_it_chose(toy_copy: Path, recipes: None) -> None:
@@ -153,7 +154,7 @@ def test_empir_threshold_refuses_what_it_does_not_know(
     assert "'entropy' is not one of 'jensen_shannon', 'kullback_leibler', 'disagreement'" in unknown.output
     missing = CliRunner().invoke(threshold.main, ["threshold", "no", *where])
     assert missing.exit_code == 1 and "expected one that is in" in missing.output
-    monkeypatch.setattr(threshold, "RECIPES", {})
+    monkeypatch.setattr(made_by, "RECIPES", {})
     no_recipe = CliRunner().invoke(threshold.main, ["threshold", "toy", *where])
     assert no_recipe.exit_code == 1 and "made by the recipe 'toy', which does not exist here" in no_recipe.output
 

@@ -1,5 +1,6 @@
 """export/quantize_cli.py: from an ONNX file and a folder of pictures to a bundle, or to one line that says why not."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ from click.testing import CliRunner, Result
 from onnx import helper
 from PIL import Image
 
+from export.post_training.calibration import Labels, calibration_photos
 from export.quantize_cli import main
 from runtime.bundle import load_bundle
 from runtime.ensemble import Ensemble
-from runtime.manifest import Manifest
+from runtime.manifest import Input, Manifest
 from tests.export.onnx_toys import toy_images, toy_onnx
 
 TAKEN = "expected fp32, int8 (which is w8a8), or w2a8 to w8a8: activations have 8 bits where nothing is trained"
@@ -156,5 +158,17 @@ def test_unreadable_pictures_are_named_or_left_out_and_counted_in_the_manifest(w
 
     result = quantize(workplace, "--skip-unreadable", "--members", "fp32,int8")
     assert result.exit_code == 0, result.output
-    assert "3 unreadable pictures were left out." in result.stdout
+    (said,) = (line for line in result.stdout.splitlines() if line.startswith("3 unreadable images are left out: "))
+    assert len(re.findall(r"a/bad\d\.png \(", said)) == 3
     assert load_bundle(workplace / "bundles" / "toy").manifest.provenance.skipped_images == 3
+
+
+def test_figures_without_a_picture_that_can_be_read_are_none(workplace: Path) -> None:
+    spec = Input(channels=3, height=8, width=8, resize="center_crop")
+    _, others = calibration_photos(workplace / "photos", Labels.numbered(4), spec, 32, 1000)
+    for path in others.files.paths(np.arange(len(others))):
+        Path(path).write_bytes(b"no picture")
+    result = quantize(workplace, "--skip-unreadable", "--members", "int8")
+    assert result.exit_code == 1
+    assert "photos: expected pictures for the figures, none of 12 can be read: " in result.stderr
+    assert not list((workplace / "bundles").iterdir())

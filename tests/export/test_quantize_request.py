@@ -23,7 +23,7 @@ def asked(arguments: list[str]) -> Request:
 COMMANDS = {
     "defaults": "",
     "numbers": "--input-range=-1,255 --mean=-0.25,0.5,0.49803922 --std=0.5,1e-05,2",
-    "pictures": "--resize=stretch --calibration-images=8 --images=64 --skip-unreadable",
+    "pictures": "--resize=stretch --calibration-images=8 --figure-images=64 --skip-unreadable",
     "method": "--members int8,w4a8 --plain --labels imagenet",
     "a file": "--labels 'lists/my labels.txt'",
 }

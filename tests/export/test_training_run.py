@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from export.bundle import write_bundle
-from export.data.examples import DataSet
+from export.data.examples import DataError, DataSet
 from export.training import train
 from export.training.recipe import Recipe
 from export.training.state import TrainingState
@@ -48,6 +48,15 @@ def test_a_bundle_comes_out_and_the_checkpoints_go(recipe: Recipe, toy_data: Dat
     assert all(" ".join(rows[name]).count("90 equal") == 1 for name in accuracies)  # each test image
 
 
+def test_data_of_other_classes_are_refused_before_anything_is_trained(
+    recipe: Recipe, toy_data: DataSet, tmp_path: Path
+) -> None:
+    few = dataclasses.replace(toy_data, labels=toy_data.labels[:3])
+    with pytest.raises(DataError, match=r"^quadrants: expected 4 classes, one for each logit of toy, got 3$"):
+        train_bundle(recipe, few, tmp_path / "toy", COMMAND, console())
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_finished_is_not_trained_again(
     recipe: Recipe, toy_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,8 +82,9 @@ def test_what_finished_is_not_trained_again(
 
 
 def test_a_summary_says_how_well_torch_and_graphs_agree(recipe: Recipe, toy_data: DataSet, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, epochs=1))
     trained = [
-        train.train_member(recipe, member, toy_data, tmp_path / f"{member.name}.pt", lambda step: None, stop_after=1)
+        train.train_member(recipe, member, toy_data, tmp_path / f"{member.name}.pt", lambda step: None)
         for member in recipe.members
     ]
     manifest, parities = write_bundle(recipe, trained, toy_data, tmp_path / "toy", COMMAND)

@@ -145,17 +145,6 @@ def test_gradients_pass_straight_through_where_the_output_is_in_range() -> None:
     assert inside.any() and not inside.all()
 
 
-def test_stochastic_rounding_is_for_training_alone() -> None:
-    torch.manual_seed(0)
-    layer = QuantConv2d(1, 2, 3, weight_bits=2, in_bits=4, out_bits=4, rounding="stochastic")
-    levels = torch.randint(0, 16, (4, 1, 8, 8)).float()
-    layer.train()
-    assert not torch.equal(layer(levels), layer(levels))
-    layer.eval()
-    assert torch.equal(layer(levels), layer(levels))
-    assert torch.equal(layer(levels), layer.frozen()(levels))
-
-
 def test_freezing_fixes_quantized_layers_and_shares_the_others() -> None:
     linear = nn.Linear(2, 3, bias=False)
     network = nn.Sequential(

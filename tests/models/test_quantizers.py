@@ -1,14 +1,13 @@
 """models/quantizers.py against DoReFa's formulas in plain NumPy."""
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from models.quantizers import Rounding, activation_levels, requantized_levels, round_ste, weight_levels
+from models.quantizers import activation_levels, requantized_levels, weight_levels
 
 PROPERTY = settings(max_examples=60)
 
@@ -120,35 +119,3 @@ def test_requantizing_is_one_float32_product_rounded_half_to_even_and_clipped(
 def test_halves_go_to_the_even_level() -> None:
     sums = torch.tensor([1.0, 3.0, 5.0, 7.0]).view(1, 1, 1, 4)
     assert requantized_levels(sums, 0.5, 4).flatten().tolist() == [0, 2, 2, 4]
-
-
-def test_stochastic_rounding_is_unbiased_and_takes_a_neighbour() -> None:
-    torch.manual_seed(0)
-    x, repeats = torch.linspace(-2, 2, 41), 20_000
-    rounded = round_ste(x.expand(repeats, -1), "stochastic")
-    deviation = torch.sqrt((x - x.floor()) * (1 - (x - x.floor())) / repeats)
-
-    assert ((rounded.mean(dim=0) - x).abs() <= 5 * deviation + 1e-4).all()
-    assert ((rounded - x).abs() <= 1 + 1e-6).all()
-    assert torch.equal(rounded, rounded.round())
-
-
-@pytest.mark.parametrize("bits", range(1, 9))
-def test_stochastic_levels_stay_in_range_with_the_same_gradient(bits: int) -> None:
-    torch.manual_seed(bits)
-    n = 2**bits - 1
-    x = torch.linspace(-0.5, 1.5, 2001)
-    levels = activation_levels(x, bits, "stochastic")
-    assert set(np.unique(levels)) == set(range(n + 1))
-
-    weight = torch.from_numpy(random_weights(bits)).repeat(20, 1, 1, 1)
-    top = 127 if bits == 8 else n
-    assert set(np.unique(weight_levels(weight, bits, "stochastic")[0])) <= set(
-        range(-top, top + 1, 1 if bits == 8 else 2)
-    )
-
-    def gradient(rounding: Rounding) -> torch.Tensor:
-        tensor = x.clone().requires_grad_()
-        return torch.autograd.grad(activation_levels(tensor, bits, rounding).sum(), tensor)[0]
-
-    assert torch.equal(gradient("stochastic"), gradient("nearest"))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from export.data.examples import VALIDATION_IMAGES, DataSet, Examples, Split, hold_out
+from export.data.examples import VALIDATION_IMAGES, DataSet, Examples, Split, hold_out, left_out
 
 
 def numbered(count: int) -> Split:
@@ -57,13 +57,13 @@ def test_a_data_set_has_the_shape_of_its_images_and_nothing_skipped() -> None:
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        ("a", "1 unreadable image is left out: a"),
-        ("abc", "3 unreadable images are left out: a, b, c"),
-        ("abcde", "5 unreadable images are left out: a, b, c and 2 more"),
+        ("a", "1 unreadable image is left out: a (cut)"),
+        ("abc", "3 unreadable images are left out: a (cut), b (cut), c (cut)"),
+        ("abcde", "5 unreadable images are left out: a (cut), b (cut), c (cut) and 2 more"),
     ],
     ids=["one", "three", "five"],
 )
 def test_images_that_are_left_out_are_counted_and_the_first_named(names: str, said: str) -> None:
-    split = numbered(2)
-    data = DataSet("numbers", ("0", "1"), split, split, split, {}, dict.fromkeys(names, "truncated"))
-    assert (data.left_out(), data.skipped) == (said, len(names))
+    split, unreadable = numbered(2), dict.fromkeys(names, "cut")
+    data = DataSet("numbers", ("0", "1"), split, split, split, {}, unreadable)
+    assert (left_out(unreadable), data.skipped) == (said, len(names))

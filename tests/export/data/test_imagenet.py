@@ -3,16 +3,19 @@
 import dataclasses
 import hashlib
 import io
+import re
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pooch
 import pytest
 
 from export.data import imagenet
-from export.data.examples import DataError
+from export.data.examples import DataError, DataSet
 from export.data.image_folder import FolderOptions
 from export.data.imagenet import IMAGENETTE, load_imagenet, load_imagenette
+from runtime.manifest import Input
 from tests.pictures import SPEC, write_classes
 from tests.publisher import Files, install_network
 
@@ -24,6 +27,13 @@ ARCHIVE = "imagenette2-320.tgz"
 @pytest.fixture
 def options(tmp_path: Path) -> FolderOptions:
     return {"cache_dir": tmp_path / "cache"}
+
+
+@pytest.fixture
+def few_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both data sets have the two classes that `write_set` writes."""
+    for name in ("IMAGENET_CLASSES", "IMAGENETTE_CLASSES"):
+        monkeypatch.setattr(imagenet, name, len(CLASSES))
 
 
 def write_set(folder: Path) -> Path:
@@ -48,12 +58,26 @@ def publish(content: bytes, monkeypatch: pytest.MonkeyPatch) -> Files:
     return {ARCHIVE: content}
 
 
+@pytest.mark.usefixtures("few_classes")
 @pytest.mark.parametrize("folder", ["imagenet", "ILSVRC2012", "ILSVRC/Data/CLS-LOC", "."])
 def test_imagenet_is_found(folder: str, tmp_path: Path, options: FolderOptions) -> None:
     write_set(tmp_path / "data" / folder)
     data = load_imagenet(tmp_path / "data", SPEC, **options)
     assert (data.name, data.labels) == ("ImageNet", LABELS)
     assert (len(data.train), len(data.validation), len(data.test)) == (18, 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("load", "expected"),
+    [(load_imagenet, "1,000 class folders of ImageNet"), (load_imagenette, "10 class folders of Imagenette")],
+    ids=["ImageNet", "Imagenette"],
+)
+def test_any_other_data_set_beside_a_train_folder_is_refused(
+    load: Callable[[Path, Input], DataSet], expected: str, tmp_path: Path
+) -> None:
+    write_set(tmp_path)
+    with pytest.raises(DataError, match=f"^{re.escape(str(tmp_path))}/train: expected the {expected}, got 2$"):
+        load(tmp_path, SPEC)
 
 
 @pytest.mark.parametrize("given", [True, False], ids=["data_dir", "none"])
@@ -63,6 +87,7 @@ def test_imagenet_that_is_not_there_cannot_be_had(given: bool, tmp_path: Path) -
         load_imagenet(tmp_path if given else None, SPEC)
 
 
+@pytest.mark.usefixtures("few_classes")
 @pytest.mark.parametrize("folder", ["imagenette", "imagenette2-160", "imagenette2", "."])
 def test_imagenette_is_found(folder: str, tmp_path: Path, options: FolderOptions) -> None:
     write_set(tmp_path / "data" / folder)
@@ -70,6 +95,7 @@ def test_imagenette_is_found(folder: str, tmp_path: Path, options: FolderOptions
     assert (data.name, data.labels) == ("Imagenette", LABELS)
 
 
+@pytest.mark.usefixtures("few_classes")
 @pytest.mark.parametrize("given", [True, False], ids=["data_dir", "cache"])
 def test_imagenette_is_downloaded_and_unpacked_once(
     given: bool, publisher: Files, tmp_path: Path, options: FolderOptions, monkeypatch: pytest.MonkeyPatch

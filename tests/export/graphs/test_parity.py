@@ -176,6 +176,26 @@ def test_a_kink_ends_somewhere(
             check_parity(network, graphs, kinked, toy_data.test)
 
 
+@pytest.mark.parametrize(
+    ("kinked", "count", "passes"), [(3, 20, True), (4, 20, False), (4, 90, True), (5, 90, False)], ids=str
+)
+def test_few_images_are_on_a_kink(
+    kinked: int, count: int, passes: bool, frozen_toy: Callable[[str], nn.Sequential], toy_data: DataSet
+) -> None:
+    """The graph takes the other side of a kink on the first images of the batch: alone, and moved, they agree."""
+    network = frozen_toy("fp32")
+
+    def other_side(gradient: Array) -> Array:
+        return np.concatenate([-gradient[:kinked], gradient[kinked:]]) if len(gradient) > 1 else gradient
+
+    graphs = TorchGraphs(network, gradient=other_side)
+    if passes:
+        assert check_parity(network, graphs, graphs, toy_data.test, gradient_images=count).kinks == kinked
+    else:
+        with pytest.raises(ParityError, match=f"member toy: .* only aside of {kinked} of {count} images, more than 5%"):
+            check_parity(network, graphs, graphs, toy_data.test, gradient_images=count)
+
+
 def test_a_dead_network_has_no_relative_error(frozen_toy: Callable[[str], nn.Sequential]) -> None:
     """Every logit is 0: a network that learnt nothing is not a graph that disagrees."""
     network = frozen_toy("fp32")

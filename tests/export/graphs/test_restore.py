@@ -27,7 +27,7 @@ def untrained(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Bundle:
     """A bundle of a member of each kind of precision, named by it, with random weights."""
-    trained = [Trained(MemberRecipe(text, text, seed=0), frozen_toy(text), 0.0, 0.0) for text in PRECISIONS]
+    trained = [Trained(MemberRecipe(text, text, seed=0), frozen_toy(text), 0.0) for text in PRECISIONS]
     folder = tmp_path_factory.mktemp("bundles") / "untrained"
     write_bundle(toy_recipe, trained, toy_data, folder, "")
     return load_bundle(folder, gradients=True)

@@ -16,6 +16,7 @@ from export.measured.int8_copy import compared, int8_copy
 from export.measured.layer_times import layer_times
 from export.measured.measure import measured
 from export.measured.shortest import shortest_us
+from export.training import made_by
 from export.training.recipe import Recipe
 from export.training.train import Trained
 from models.folding import freeze
@@ -93,7 +94,7 @@ def test_export_notes_what_it_measured(bundle: Bundle, toy_trained: list[Trained
 def test_a_bundle_can_be_measured_again(
     bundle: Bundle, without_8_bits: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(command, "RECIPES", {"toy": without_8_bits})
+    monkeypatch.setattr(made_by, "RECIPES", {"toy": without_8_bits})
     manifest = bundle.manifest.model_copy(update={"measured": None})
     path = bundle.folder / "bundle.json"
     path.write_text(manifest.model_dump_json())
@@ -104,6 +105,6 @@ def test_a_bundle_can_be_measured_again(
     assert written.measured == Measured.model_validate_json(result.output)
     assert written.model_copy(update={"measured": None}) == manifest
 
-    monkeypatch.setattr(command, "RECIPES", {})
+    monkeypatch.setattr(made_by, "RECIPES", {})
     refused = CliRunner().invoke(command.main, arguments)
     assert refused.exit_code == 1 and "made by the recipe 'toy', which does not exist here" in refused.output

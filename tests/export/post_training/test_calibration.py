@@ -105,7 +105,25 @@ def test_an_unreadable_picture_is_named_or_skipped_and_counted(tmp_path: Path) -
     batches = [batch for part in parts for batch in part.batches()]
     assert [len(images) == len(classes) for images, classes in batches] == [True, True]
     assert sum(len(images) for images, _ in batches) == 5
-    assert sum(part.skipped for part in parts) == 1
+    assert [name for part in parts for name in part.unreadable] == ["bad.png"]
+
+
+def test_where_no_picture_can_be_read_there_is_no_batch_and_an_error_says_so(tmp_path: Path) -> None:
+    for name in "abcd":
+        (tmp_path / f"{name}.png").write_bytes(b"no picture")
+    chosen, others = calibration_photos(tmp_path, LABELS, SPEC, 2, 2, skip_unreadable=True)
+    assert not list(others.batches()) and len(others.unreadable) == 2
+    with pytest.raises(DataError, match=r"expected pictures to calibrate with, none of 2 can be read: \w\.png \("):
+        chosen.pixels()
+
+
+def test_a_batch_of_unreadable_pictures_alone_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("export.post_training.calibration.BATCH", 2)
+    chosen, _ = calibration_photos(pictures(tmp_path, 12), LABELS, SPEC, 6, 6, skip_unreadable=True)
+    for name in chosen.files.names[2:4]:
+        (tmp_path / name).write_bytes(b"no picture")
+    assert [len(images) for images, _ in chosen.batches()] == [2, 2]
+    assert chosen.pixels().shape == (4, 3, 8, 8)
 
 
 @pytest.mark.parametrize(("count", "message"), [(0, "expected images"), (3, "at least 4 pictures.*got 3")])

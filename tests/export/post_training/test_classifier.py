@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper, version_converter
 
 from export.graphs.graph import OPSET
 from export.post_training.classifier import Preprocessing, read_classifier
@@ -61,6 +61,23 @@ def test_values_that_have_the_contracts_names_are_no_obstacle(tmp_path: Path) ->
         for names in (node.input, node.output):
             names[:] = [{"a": "image", "f": "logits"}.get(name, name) for name in names]
     assert read_classifier(write(tmp_path, model), Preprocessing()).classes == CLASSES
+
+
+@pytest.mark.parametrize("opset", [OPSET - 1, OPSET + 1, OPSET + 3])
+def test_another_opset_becomes_the_one_that_is_served(tmp_path: Path, opset: int) -> None:
+    path = write(tmp_path, version_converter.convert_version(toy_onnx(), opset))
+    assert [each.version for each in onnx.load(path).opset_import] == [opset]
+    classifier = read_classifier(path, Preprocessing())
+    assert [each.version for each in classifier.model.opset_import] == [OPSET]
+
+
+@pytest.mark.parametrize("opset", [OPSET + 1, OPSET + 3])
+def test_an_operator_that_the_served_opset_lacks_is_refused(tmp_path: Path, opset: int) -> None:
+    model = version_converter.convert_version(toy_onnx(), opset)
+    model.graph.node[4].CopyFrom(helper.make_node("CumProd", ["d", "channel"], ["e"], "newer_here"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(1), "channel"))
+    with pytest.raises(QuantizationError, match=f"opset {opset} cannot be converted to {OPSET}, .*CumProd"):
+        read_classifier(write(tmp_path, model), Preprocessing())
 
 
 def two_inputs(model: onnx.ModelProto) -> None:

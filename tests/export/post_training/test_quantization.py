@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from export.post_training.classifier import Classifier
+from export.post_training.classifier import Classifier, Preprocessing, read_classifier
 from export.post_training.kernels import integer_layers, kernels
 from export.post_training.operators import QuantizationError
 from export.post_training.quantization import CORRECTED, PLAIN, Method
@@ -21,7 +21,7 @@ from export.post_training.quantized_bundle import MemberGraph, quantized_member
 from export.post_training.weighted_layers import WeightedLayer
 from models.precision import Precision
 from runtime.sessions import open_session
-from tests.export.onnx_toys import CLASSES, toy_classifier, toy_images
+from tests.export.onnx_toys import CLASSES, toy_classifier, toy_images, toy_onnx
 
 Array = NDArray[np.float32]
 BIAS_ONLY = Method(compensate=False, refit=False, correct_bias=True)
@@ -34,6 +34,28 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
 
 def member(classifier: Classifier, precision: str, method: Method = CORRECTED) -> MemberGraph:
     return quantized_member(classifier, "member", Precision.parse(precision), toy_images(16, seed=1), method)
+
+
+@pytest.mark.parametrize(
+    ("weight", "method", "message"),
+    [
+        (1e30, CORRECTED, "expected inputs to round its weights by, got some of up to .*e\\+29: .* --plain rounds"),
+        (3e38, PLAIN, "expected finite values for the calibration pictures, got NaN or infinity"),
+    ],
+    ids=["too large to round by", "infinite after a layer"],
+)
+def test_a_layer_behind_weights_that_are_far_too_large_is_named(
+    tmp_path: Path, weight: float, method: Method, message: str
+) -> None:
+    model = toy_onnx()
+    (stem,) = (tensor for tensor in model.graph.initializer if tensor.name == "stem")
+    values = numpy_helper.to_array(stem).copy()
+    values.flat[2] = weight
+    stem.CopyFrom(numpy_helper.from_array(values, "stem"))
+    onnx.save(model, tmp_path / "broken.onnx")
+    classifier = read_classifier(tmp_path / "broken.onnx", Preprocessing())
+    with pytest.raises(QuantizationError, match=f"^the operator Conv of node 'depthwise': {message}"):
+        member(classifier, "w8a8", method)
 
 
 def logits(graph: bytes, images: Array, *, optimised: bool = True) -> Array:

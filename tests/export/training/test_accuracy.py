@@ -1,5 +1,9 @@
 """export/training/accuracy.py: every image counts once, and the temperature is the best there is."""
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Never
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from export.data.examples import Split
+from export.data.examples import Indices, Levels, Split
 from export.training.accuracy import accuracy, fit_temperature, logits_of, robust_accuracy, spread
 from export.training.recipe import Training
 
@@ -23,6 +27,27 @@ def test_accuracy_and_logits_cover_every_image_of_a_split() -> None:
     split = Split(classes.astype(np.uint8).reshape(-1, 1, 1, 1), np.where(np.arange(1003) < 1000, classes, 9))
     assert logits_of(First(), split).shape == (1003, 4)
     assert accuracy(First(), split) == pytest.approx(1000 / 1003)
+
+
+@dataclass(frozen=True)
+class ReadAhead(Split):
+    """Images that are told all at once which are wanted, as those on a disk have to be to be read ahead."""
+
+    asked: list[int] = field(default_factory=list)
+
+    def batches(self, order: Iterable[Indices]) -> Iterator[Levels]:
+        wanted = list(order)
+        self.asked.extend(map(len, wanted))
+        return super().batches(wanted)
+
+    def pixels(self, start: int = 0, stop: int | None = None) -> Never:
+        raise AssertionError("one batch at a time")
+
+
+def test_images_are_asked_for_so_that_they_can_be_read_ahead() -> None:
+    split = ReadAhead(np.zeros((7, 1, 1, 1), np.uint8), np.zeros(7, np.int64))
+    assert logits_of(nn.Flatten(), split, batch_size=3).shape == (7, 1)
+    assert split.asked == [3, 3, 1]
 
 
 def cross_entropy(logits: Tensor, classes: Tensor, temperature: float) -> float:

@@ -10,6 +10,7 @@ from export.training.recipe import Recipe
 from export.training.recipes import RECIPES
 from models.folding import freeze
 from models.precision import Precision
+from models.quantization import EdgeBits
 from runtime.manifest import NAME
 
 ALL = pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
@@ -43,6 +44,15 @@ def test_every_network_takes_the_recipes_images(recipe: Recipe) -> None:
 def test_every_recipe_says_what_it_costs_and_whether_its_accuracy_was_measured(recipe: Recipe) -> None:
     assert re.search(r"minutes|hours|days|about that of", recipe.cost)
     assert "measured" in recipe.expected
+
+
+def test_edges_want_a_network_that_takes_them() -> None:
+    edges = EdgeBits(first=4)
+    assert replace(RECIPES["mnist"], edges=edges).edges == edges
+    with pytest.raises(
+        ValueError, match=r"^mnist-empir: expected a network that takes the bits of its edges, got mnist_conv"
+    ):
+        replace(RECIPES["mnist-empir"], edges=edges)
 
 
 @pytest.mark.parametrize("data_set", ["mnist", "cifar10"])
