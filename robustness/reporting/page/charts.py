@@ -227,7 +227,7 @@ def round_up(value: float) -> int:
     >>> [round_up(value) for value in (0.25, 3, 60.5, 245)]
     [1, 3, 70, 300]
     """
-    unit = 10 ** max(0, len(str(math.ceil(value))) - 1)
+    unit: int = 10 ** max(0, len(str(math.ceil(value))) - 1)
     return unit * math.ceil(value / unit)
 
 
