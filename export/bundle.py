@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,6 @@ from export.score_choice import Attacked
 from export.training.accuracy import fit_temperature, logits_of
 from export.training.recipe import Recipe
 from export.training.train import Trained
-from models.folding import freeze
 from models.precision import Precision
 from runtime.bundle import Bundle, load_bundle
 from runtime.ensemble import Ensemble
@@ -42,7 +40,6 @@ def write_bundle(
     A bundle there is replaced; the folder appears whole, by a rename, or not at all. Raises ParityError if a graph
     disagrees with its network.
     """
-    trained = [replace(each, network=freeze(each.network)) for each in trained]
     with new_bundle_folder(out) as folder:
         members = tuple(_write_member(member, data, folder) for member in trained)
         manifest = _manifest(recipe, members, trained, data, out.name, command)

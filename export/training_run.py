@@ -14,7 +14,7 @@ from export.data.examples import DataError, DataSet
 from export.graphs.parity import Parity
 from export.training.display import Display
 from export.training.recipe import Recipe
-from export.training.train import train_member, train_together
+from export.training.train import train_member
 from models.precision import Precision
 from runtime.manifest import Manifest
 
@@ -37,7 +37,6 @@ def train_bundle(recipe: Recipe, data: DataSet, out: Path, command: str, console
             if checkpoint.exists():
                 console.print(f"{member.name}: going on from {checkpoint}", soft_wrap=True)
             trained.append(train_member(recipe, member, data, checkpoint, display.step))
-        trained = train_together(recipe, trained, data, checkpoints(out) / "together.pt", display.step)
     with console.status("Writing graphs, and comparing them with torch on every test image"):
         manifest, parities = write_bundle(recipe, trained, data, out, command)
     shutil.rmtree(checkpoints(out))

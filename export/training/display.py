@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from export.training.recipe import Recipe
-from export.training.train import ALL
 from export.training.train import Progress as Step
 from models.precision import Precision
 
@@ -24,8 +23,7 @@ class Display:
         columns = TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[now]}")
         self._console = console
         self._bars = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._costs = {m.name: QUANTIZED_COST for m in recipe.members if not Precision.parse(m.precision).is_float}
-        self._costs[ALL] = _all_at_once(recipe)
+        self._low = {m.name for m in recipe.members if not Precision.parse(m.precision).is_float}
         self._left = TimeLeft(total_cost(recipe), clock)
         self._whole = self._bars.add_task("all", total=self._left.total, now="")
         self._rows: dict[str, TaskID] = {}
@@ -52,7 +50,7 @@ class Display:
             self._rows[name] = self._bars.add_task(name, total=total, now="")
         now = f"epoch {step.epoch}/{step.epochs}  loss {step.loss:.3f}{self._seen.get(name, '')}"
         self._bars.update(self._rows[name], completed=done, total=total, now=now)
-        cost = self._costs.get(name, 1.0)
+        cost = QUANTIZED_COST if name in self._low else 1.0
         left = self._left.after(name, done / total, cost * step.epochs)
         self._bars.update(self._whole, completed=self._left.done, now=left)
 
@@ -95,12 +93,7 @@ def total_cost(recipe: Recipe) -> float:
             cost += recipe.training.epochs + QUANTIZED_COST * recipe.fine_tuning.epochs
         else:
             cost += recipe.training.epochs * (QUANTIZED_COST if low else 1)
-    return cost + (recipe.together.epochs * _all_at_once(recipe) if recipe.together is not None else 0)
-
-
-def _all_at_once(recipe: Recipe) -> float:
-    """What an epoch of all members costs."""
-    return sum(1.0 if Precision.parse(member.precision).is_float else QUANTIZED_COST for member in recipe.members)
+    return cost
 
 
 def validation(step: Step) -> str:

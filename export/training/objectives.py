@@ -13,8 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from export.training.together import Together
-
 
 class Objective(Protocol):
     """A loss to minimise, with its parameters."""
@@ -55,14 +53,10 @@ class Adversarial:
     def __call__(
         self, network: nn.Module, images: Tensor, classes: Tensor, epoch: float, teacher: nn.Module | None
     ) -> Tensor:
-        return functional.cross_entropy(network(self.moved(network, images, classes, epoch)), classes)
-
-    def moved(self, network: nn.Module, images: Tensor, classes: Tensor, epoch: float) -> Tensor:
-        """What it makes of the images."""
         eps = self.eps * min(1.0, epoch / self.ramp_epochs) if self.ramp_epochs else self.eps
         early = epoch < self.early_epochs
         steps, step = (self.early_steps, self.early_step) if early else (self.steps, self.step)
-        return pgd(network, images, classes, eps, steps, step * eps)
+        return functional.cross_entropy(network(pgd(network, images, classes, eps, steps, step * eps)), classes)
 
 
 @dataclass(frozen=True)
@@ -79,38 +73,10 @@ class NoiseFgsm:
     def __call__(
         self, network: nn.Module, images: Tensor, classes: Tensor, epoch: float, teacher: nn.Module | None
     ) -> Tensor:
-        return functional.cross_entropy(network(self.moved(network, images, classes, epoch)), classes)
-
-    def moved(self, network: nn.Module, images: Tensor, classes: Tensor, epoch: float) -> Tensor:
-        """What it makes of the images."""
         noisy = images + (2 * torch.rand_like(images) - 1) * self.noise * self.eps
         with _steady(network):
             moved = noisy + self.eps * _gradient(network, noisy, classes).sign()
-        return moved.clamp(0, 1)
-
-
-@dataclass(frozen=True)
-class AgainstVote:
-    """Of members that are trained together, the sum of their cross entropies: on the first half of a batch on images
-    made against all of them at once, on the other half each on images made against itself.
-
-    The first is what an attacker does who knows the vote; the second keeps the members from leaving it to each other.
-    """
-
-    attack: Adversarial | NoiseFgsm
-
-    def __call__(
-        self, network: nn.Module, images: Tensor, classes: Tensor, epoch: float, teacher: nn.Module | None
-    ) -> Tensor:
-        if not isinstance(network, Together):
-            raise TypeError(f"AgainstVote: expected members that are trained together, got {type(network).__name__}")
-        half = len(images) // 2
-        shared = self.attack.moved(network, images[:half], classes[:half], epoch)
-        losses = []
-        for member in network.members:
-            own = self.attack.moved(member, images[half:], classes[half:], epoch)
-            losses.append(functional.cross_entropy(member(torch.cat([shared, own])), classes))
-        return torch.stack(losses).sum()
+        return functional.cross_entropy(network(moved.clamp(0, 1)), classes)
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,6 @@ class Recipe:
     fine_tuning: Training | None = None
     """Of low-precision members, which then start from a full-precision twin of their seed; without it they are trained
     from the start."""
-    together: Training | None = None
-    """Of all members at once, when each has learned for itself."""
     teacher: Training | None = None
     """Of a network of the member's seed whose probabilities the member learns."""
     skipping: Callable[[Path | None], DataSet] | None = None

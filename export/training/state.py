@@ -3,7 +3,7 @@
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +19,9 @@ SAVED = ("network", "kept", "optimizer", "epoch", "steps", "seconds", "best", "a
 """What every checkpoint has; later ones have more."""
 
 
-Network = TypeVar("Network", bound=nn.Module)
-
-
 @dataclass(frozen=True)
 class Stage:
-    """One network to train: a member, its twin to start from, its teacher, or all members together."""
+    """One network to train: a member, its twin to start from, or its teacher."""
 
     name: str
     precision: Precision
@@ -34,21 +31,21 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Done(Generic[Network]):
+class Done:
     """A finished stage: the network with its best weights."""
 
-    network: Network
+    network: nn.Sequential
     seconds: float
 
 
-class TrainingState(Generic[Network]):
+class TrainingState:
     """A stage under way: everything that a checkpoint holds."""
 
-    def __init__(self, stage: Stage, source: str, network: Network, compute: Compute) -> None:
+    def __init__(self, stage: Stage, source: str, network: nn.Sequential, compute: Compute) -> None:
         training, self.compute = stage.training, compute
         self.name, self.training, self._path = stage.name, training, stage.path
         self._identity = f"{source} {stage.precision} seed={stage.seed} {training}"
-        self.network: Network = network.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.kept = copy.deepcopy(network) if training.averaging else network
         self._optimizer = _optimizer(training, network)
         self.epoch, self._steps, self._seconds = 0, 0, 0.0
@@ -139,12 +136,12 @@ class TrainingState(Generic[Network]):
 
     def _ended(self, what: str, where: str) -> TrainingError:
         return TrainingError(
-            f"{self.name}: {what} in epoch {self.epoch + 1} of {self.training.epochs}{where}; "
+            f"member {self.name}: {what} in epoch {self.epoch + 1} of {self.training.epochs}{where}; "
             "the checkpoint of the epoch before it, if there is one, stays. Chance is seeded, so going on from it ends "
             "here again: begin anew with a smaller learning rate, or another seed"
         )
 
-    def best(self) -> Done[Network]:
+    def best(self) -> Done:
         """What is kept of the stage."""
         self.kept.load_state_dict(self._best_weights)
         network = self.kept.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]

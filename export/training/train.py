@@ -1,7 +1,7 @@
 """Train one member: its stages, their epochs, validation."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,15 +13,13 @@ from export.training.accuracy import accuracy, robust_accuracy, spread
 from export.training.augmentation import augmented
 from export.training.compute import Compute
 from export.training.recipe import MemberRecipe, Recipe, Training
-from export.training.state import Done, Network, Stage, TrainingState
-from export.training.together import Together
+from export.training.state import Done, Stage, TrainingState
+from models.folding import freeze
 from models.precision import FLOAT_BITS, Precision
 from models.quantization import EdgeBits, quantized
 
 FLOAT = Precision(FLOAT_BITS, FLOAT_BITS)
 CALIBRATION_IMAGES = 500
-ALL = "all members"
-"""The name of the stage in which they learn together."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Progress:
 
 @dataclass
 class Trained:
-    """A trained member: the network with the weights of its best epoch on the validation images."""
+    """A trained member: the network with the weights of its best epoch on the validation images, frozen."""
 
     recipe: MemberRecipe
     network: nn.Sequential
@@ -59,9 +57,7 @@ def train_member(
     """
     precision, first, guide = Precision.parse(member.precision), None, None
 
-    def run(
-        name: str, precision: Precision, training: Training, network: nn.Sequential, path: Path
-    ) -> Done[nn.Sequential]:
+    def run(name: str, precision: Precision, training: Training, network: nn.Sequential, path: Path) -> Done:
         stage = Stage(name, precision, member.seed, training, path)
         return _train(stage, recipe, network, data, report, guide)
 
@@ -80,25 +76,7 @@ def train_member(
             guide = first.network
         network = _fresh(recipe, precision, member.seed)
     done = run(member.name, precision, training, network, checkpoint)
-    return Trained(member, done.network, done.seconds + (first.seconds if first else 0))
-
-
-def train_together(
-    recipe: Recipe, trained: Sequence[Trained], data: DataSet, checkpoint: Path, report: Callable[[Progress], None]
-) -> list[Trained]:
-    """The members after a stage in which all of them learn at once, `recipe.together`, or as they are without one.
-
-    Else as `train_member`; the epoch kept is the best one of all members as one network, `Together`.
-    """
-    if recipe.together is None:
-        return list(trained)
-    precisions = [Precision.parse(each.recipe.precision) for each in trained]
-    lowest = min(precisions, key=lambda precision: precision.weights)
-    stage = Stage(ALL, lowest, trained[0].recipe.seed, recipe.together, checkpoint)
-    done = _train(stage, recipe, Together(each.network for each in trained), data, report, None)
-    share = done.seconds / len(trained)
-    pairs = zip(trained, done.network.members, strict=True)
-    return [Trained(each.recipe, network, each.seconds + share) for each, network in pairs]
+    return Trained(member, freeze(done.network), done.seconds + (first.seconds if first else 0))
 
 
 def _fresh(recipe: Recipe, precision: Precision, seed: int) -> nn.Sequential:
@@ -114,11 +92,11 @@ def _network_of(recipe: Recipe) -> str:
 def _train(
     stage: Stage,
     recipe: Recipe,
-    network: Network,
+    network: nn.Sequential,
     data: DataSet,
     report: Callable[[Progress], None],
     teacher: nn.Sequential | None,
-) -> Done[Network]:
+) -> Done:
     training = stage.training
     compute = Compute.of(stage.precision)
     state = TrainingState(stage, f"{_network_of(recipe)} {data.name} {data.md5}", network, compute)
@@ -137,7 +115,7 @@ def _train(
 
 
 def _learn(
-    state: TrainingState[Network],
+    state: TrainingState,
     stage: Stage,
     data: DataSet,
     report: Callable[[Progress], None],

@@ -1,7 +1,6 @@
 """A toy data set, recipe, networks and ensemble, of a few hundred weights each, for the tests of export."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -85,13 +84,12 @@ def toy_recipe(toy_data: DataSet) -> Recipe:
 
 @pytest.fixture(scope="session")
 def toy_trained(toy_recipe: Recipe, toy_data: DataSet, tmp_path_factory: pytest.TempPathFactory) -> list[Trained]:
-    """The recipe's members, trained and frozen."""
+    """The recipe's members, trained."""
     folder = tmp_path_factory.mktemp("toy.training")
-    trained = [
+    return [
         train_member(toy_recipe, member, toy_data, folder / f"{member.name}.pt", lambda progress: None)
         for member in toy_recipe.members
     ]
-    return [replace(each, network=freeze(each.network)) for each in trained]
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 
 from export.data.examples import DataSet
 from export.training.budget import MARGIN, STEPS, Pace, epochs_within, measured_pace
@@ -49,9 +49,7 @@ def test_the_pace_is_that_of_the_trainings_own_steps(
     seen: list[tuple[Compute, float]] = []
     step = TrainingState.step
 
-    def watched(
-        self: TrainingState[nn.Sequential], images: Tensor, classes: Tensor, index: int, batches: int, teacher: None
-    ) -> float:
+    def watched(self: TrainingState, images: Tensor, classes: Tensor, index: int, batches: int, teacher: None) -> float:
         seen.append((self.compute, self.epoch + index / batches))
         return step(self, images, classes, index, batches, teacher)
 

@@ -16,6 +16,7 @@ from export.training.checkpoint import TrainingError
 from export.training.objectives import Fgsm
 from export.training.recipe import MemberRecipe, Recipe
 from export.training.train import Progress, Trained, train_member
+from models.folding import freeze
 from models.precision import Precision
 
 EPOCHS, BATCHES = 3, 15
@@ -124,7 +125,9 @@ def test_a_loss_that_is_not_finite_ends_the_training_and_the_last_checkpoint_sta
         return nn.Sequential(*toy_recipe.network(precision), Exploding(after=BATCHES + 4))
 
     path = tmp_path / "fp32.pt"
-    with pytest.raises(TrainingError, match=r"^fp32: the loss became nan in epoch 2 of 3.* begin anew with a small"):
+    with pytest.raises(
+        TrainingError, match=r"member fp32: the loss became nan in epoch 2 of 3.* begin anew with a small"
+    ):
         train(dataclasses.replace(toy_recipe, network=toy_conv), toy_data, path)
     assert torch.load(path, weights_only=True)["epoch"] == 1
     assert same_weights(train(toy_recipe, toy_data, path), train(toy_recipe, toy_data, tmp_path / "whole.pt"))
@@ -144,7 +147,7 @@ def test_a_step_that_spoils_the_weights_at_the_end_of_an_epoch_is_not_saved(
             self.param_groups[0]["params"][0].data.view(-1)[3] = math.inf
 
     monkeypatch.setattr(torch.optim.Adam, "step", spoiling_step)
-    with pytest.raises(TrainingError, match=r"^fp32: \S+weight is not finite in epoch 2 of 3, after its last"):
+    with pytest.raises(TrainingError, match=r"member fp32: \S+weight is not finite in epoch 2 of 3, after its last"):
         train(toy_recipe, toy_data, path)
     assert torch.load(path, weights_only=True)["epoch"] == 1
     monkeypatch.undo()
@@ -161,7 +164,7 @@ def test_the_weights_are_those_of_the_best_epoch(
     first_epoch = recipe.build(Precision.parse("w2a4"))
     first_epoch.load_state_dict(torch.load(path, weights_only=True)["network"])
     best = train(recipe, toy_data, path)
-    assert same_weights(best, dataclasses.replace(best, network=first_epoch))
+    assert same_weights(best, dataclasses.replace(best, network=freeze(first_epoch)))
 
 
 @pytest.mark.parametrize(
