@@ -36,6 +36,10 @@ class Ball:
         inside: Array = (self.clean + self.norm.project(images - self.clean, self.eps)).clip(0, 1)
         return inside
 
+    def random(self, generator: np.random.Generator) -> Array:
+        """Images [B, C, H, W] drawn from it."""
+        return self.project(self.clean + self.norm.random(self.clean.shape, self.eps, generator))
+
     def where(self, rows: Rows) -> "Ball":
         return Ball(self.norm, self.eps, self.clean[rows])
 

@@ -17,8 +17,7 @@ def random_start(images: Array, schedule: Schedule, generator: np.random.Generat
     """Where a climb begins: at the images [N, C, H, W], or drawn from their balls if the schedule says so."""
     if not schedule.random_start:
         return images
-    ball = Ball(NORMS[schedule.norm], schedule.eps, images)
-    return ball.project(images + ball.norm.random(images.shape, ball.eps, generator))
+    return Ball(NORMS[schedule.norm], schedule.eps, images).random(generator)
 
 
 def trajectory(

@@ -70,11 +70,11 @@ def queries(evidence: Evidence) -> Check:
     if evidence.more_steps is None or evidence.queries is None:
         return _impossible(name)
     gradient, asked, n = int(evidence.more_steps.sum()), int(evidence.queries.sum()), len(evidence.queries)
-    alone, allowed = dict(evidence.queries_alone), max(1, round(QUERIES_ALONE * evidence.n))
+    alone, allowed = dict(evidence.queries_alone), _at_least_one(QUERIES_ALONE, evidence.n)
     worst = max(alone, key=lambda on: alone[on])
     sentence = (
         f"Gradients leave {gradient} of {n} images wrong, queries {asked}. In the whole suite at most {alone[worst]} "
-        f"of {evidence.n} fell to queries alone ({worst}); {allowed} are allowed."
+        f"of {evidence.n} fell to queries alone ({worst}); {_are(allowed)} allowed."
     )
     measured = {"gradient": gradient, "queries": asked, "queries alone": alone}
     passed = gradient >= asked and alone[worst] <= allowed
@@ -87,11 +87,11 @@ def monotone(evidence: Evidence) -> Check:
     if not evidence.curves:
         return _impossible(name)
     drops = {on: max(0, *(a - b for a, b in pairwise(counts))) for on, counts in _curves(evidence)}
-    allowed = max(1, round(SLACK * evidence.curve_images))
+    allowed = _at_least_one(SLACK, evidence.curve_images)
     worst = max(drops, key=lambda on: drops[on])
     sentence = (
         f"From one eps to the next larger one at most {drops[worst]} of {evidence.curve_images} images fewer fall "
-        f"({worst}); {allowed} are allowed for random starts."
+        f"({worst}); {_are(allowed)} allowed for random starts."
     )
     return Check(name=name, passed=drops[worst] <= allowed, measured={"largest drop": drops}, sentence=sentence)
 
@@ -115,10 +115,10 @@ def more_steps(evidence: Evidence) -> Check:
     n = len(evidence.more_steps)
     gained = int((evidence.more_steps & ~evidence.suite).sum())
     few, many = int(evidence.iterative.sum()), int(evidence.more_steps.sum())
-    allowed = max(1, round(NEW_TO_THE_SUITE * n))
+    allowed = _at_least_one(NEW_TO_THE_SUITE, n)
     sentence = (
         f"Ten times the steps leave {many} of {n} images wrong instead of {few}; {gained} of them had withstood the "
-        f"whole suite, {allowed} {'is' if allowed == 1 else 'are'} allowed."
+        f"whole suite, {_are(allowed)} allowed."
     )
     measured = {"few steps": few, "many steps": many, "new to the suite": gained}
     return Check(name=name, passed=gained <= allowed, measured=measured, sentence=sentence)
@@ -173,6 +173,15 @@ def confirmed_of(again: Share) -> Check:
     sentence = f"{again.count} of {again.n} adversarial images, read from the file, are judged wrong once more."
     measured = {"kept": again.n, "confirmed": again.count}
     return Check(name=name, passed=again.count == again.n, measured=measured, sentence=sentence)
+
+
+def _at_least_one(share: float, n: int) -> int:
+    """That share of n images, and always one: a check must not hang on a single start's luck."""
+    return max(1, round(share * n))
+
+
+def _are(count: int) -> str:
+    return "1 is" if count == 1 else f"{count} are"
 
 
 def _curves(evidence: Evidence) -> list[tuple[str, list[int]]]:

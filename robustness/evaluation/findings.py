@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from robustness.evaluation.evaluate import Plan
 from robustness.evaluation.ledger import STANDS, TOLERANCE, Flags, Ledger, Row
 from robustness.evaluation.steps import CLEAN, Step, needs_gradients
+from robustness.evaluation.worker import Cost
 from robustness.reporting.report import VOTE, Outcome
 from robustness.reporting.share import Share
 from robustness.victim import Array
@@ -82,8 +83,8 @@ class Findings:
         """Images that fell to an attack of the suite on this target that only asks, before one with gradients did."""
         asked = [
             number
-            for number, step in enumerate(self.plan.steps)
-            if step.purpose == "worst case" and step.attack != CLEAN and not needs_gradients(step)
+            for number, step in self.steps("worst case")
+            if step.on == target and step.attack != CLEAN and not needs_gradients(step)
         ]
         return int(np.isin(self.broken_alone_by[self.targets.index(target)], asked).sum())
 
@@ -106,8 +107,4 @@ class Findings:
 
 def _joined(rows: Sequence[Row]) -> Row:
     given, found, right = (np.concatenate([getattr(row, name) for row in rows]) for name in ("given", "found", "right"))
-    names = ("seconds", "queries", "gradient_calls", "not_finite")
-    costs = {name: sum(getattr(row, name) for row in rows) for name in names}
-    return Row(
-        given, found, right, **costs, warnings=tuple(dict.fromkeys(said for row in rows for said in row.warnings))
-    )
+    return Row(given, found, right, Cost.total([row.cost for row in rows]))

@@ -3,6 +3,7 @@ way."""
 
 import json
 import shutil
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from robustness.evaluation.worker import Judged, Outcome
+from robustness.evaluation.worker import Cost, Judged, Outcome
 from runtime.aside import write_aside, write_aside_by
 from runtime.errors import EmpirError
 
@@ -51,17 +52,15 @@ class Journal:
         try:
             with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as saved:
                 judged = Judged(saved["verdict"], saved["votes"], saved["degraded"])
-                warnings = tuple(cost.pop("warnings"))
-                return Outcome(saved["source"], saved["images"], judged, warnings=warnings, **cost)
+                cost["warnings"] = tuple(cost["warnings"])
+                return Outcome(saved["source"], saved["images"], judged, Cost(**cost))
         except (BadZipFile, EOFError, KeyError, OSError, ValueError):
             return None
 
     def save(self, chunk: int, step: int, outcome: Outcome) -> None:
         path = self._path(chunk, step)
         path.parent.mkdir(exist_ok=True)
-        costs = ("seconds", "queries", "gradient_calls", "not_finite", "warnings")
-        cost = {name: getattr(outcome, name) for name in costs}
-        write_aside(path.with_suffix(".json"), json.dumps(cost).encode())
+        write_aside(path.with_suffix(".json"), json.dumps(asdict(outcome.cost)).encode())
         judged = outcome.judged
         verdicts = {"verdict": judged.verdict, "votes": judged.votes, "degraded": judged.degraded}
         arrays: dict[str, NDArray[Any]] = {"source": outcome.source, "images": outcome.images, **verdicts}

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from robustness.attacks.attack import Labels
 from robustness.evaluation.steps import CLEAN, Step
-from robustness.evaluation.worker import Outcome
+from robustness.evaluation.worker import Cost, Outcome
 from robustness.norms import NORMS, NormName
 from robustness.reporting.report import VOTE
 from robustness.victim import Array
@@ -31,11 +31,7 @@ class Row:
     given: Flags
     found: Flags
     right: Flags
-    seconds: float
-    queries: int
-    gradient_calls: int
-    not_finite: int
-    warnings: tuple[str, ...]
+    cost: Cost
 
 
 class Ledger:
@@ -137,13 +133,4 @@ class Ledger:
             norm, eps = step.ball
             inside = NORMS[norm].size(outcome.images - self.images[source]) <= eps + TOLERANCE
         found[source] = wrong & inside
-        return Row(
-            mask,
-            found,
-            right,
-            outcome.seconds,
-            outcome.queries,
-            outcome.gradient_calls,
-            outcome.not_finite,
-            outcome.warnings,
-        )
+        return Row(mask, found, right, outcome.cost)

@@ -3,7 +3,6 @@
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from robustness.attacks.attack import Labels
 from robustness.attacks.registry import Settings, make_attack
@@ -28,24 +27,18 @@ def zero_gradients(
 ) -> dict[str, Share]:
     """By member with a gradient graph: images [N, C, H, W] at which the margin's gradient is exactly 0, or is so at a
     random place in the ball around them, where an attack may start."""
-    ball = Ball(NORMS[norm], eps, images)
-    starts = ball.project(images + ball.norm.random(images.shape, eps, np.random.default_rng(seed)))
-    members = [index for index, has_graph in enumerate(victim.differentiable) if has_graph]
-    zero = {
-        index: _vanishes(victim, index, images, labels) | _vanishes(victim, index, starts, labels) for index in members
-    }
+    goals = as_asked(labels, np.full_like(labels, ANY_OTHER))
+    zero = np.zeros((victim.n_members, len(images)), dtype=bool)
+    for places in (images, Ball(NORMS[norm], eps, images).random(np.random.default_rng(seed))):
+        logits = victim.ensemble.predict(places, "full").logits
+        for member in np.flatnonzero(victim.differentiable).tolist():
+            _, cotangents = alone(member)(logits, goals)
+            zero[member] |= (victim.gradient(places, cotangents) == 0).all(axis=(1, 2, 3))
     return {
-        victim.ensemble.members[index].name: Share.of(int(flags.sum()), len(images)) for index, flags in zero.items()
+        member.name: Share.of(int(flags.sum()), len(images))
+        for member, flags, has_graph in zip(victim.ensemble.members, zero, victim.differentiable, strict=True)
+        if has_graph
     }
-
-
-def _vanishes(victim: Victim, member: int, images: Array, labels: Labels) -> NDArray[np.bool_]:
-    """Of each image [N], whether the gradient of a member's margin is exactly 0 there."""
-    logits = victim.ensemble.predict(images, "full").logits
-    _, cotangents = alone(member)(logits, as_asked(labels, np.full_like(labels, ANY_OTHER)))
-    gradient = victim.gradient(images, cotangents)
-    flags: NDArray[np.bool_] = (gradient == 0).all(axis=(1, 2, 3))
-    return flags
 
 
 def plant(victim: Victim, images: Array, adversarial: Array, labels: Labels, norm: NormName, seed: int) -> Share:

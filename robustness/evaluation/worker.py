@@ -1,6 +1,7 @@
 """A worker: opens the bundle for itself, runs steps on images, and has the served graphs judge what they find."""
 
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
@@ -49,27 +50,41 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a step found: images [K, C, H, W] for the task's images `source` [K], as judged; and what it cost.
+class Cost:
+    """What a step took.
 
     not_finite: of the gradients, those that were not, and counted as 0. warnings: what a library said of the victim.
     """
 
+    seconds: float = 0.0
+    queries: int = 0
+    gradient_calls: int = 0
+    not_finite: int = 0
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def total(cls, parts: Sequence["Cost"]) -> "Cost":
+        """Of a step on several chunks; each warning once."""
+        names = ("seconds", "queries", "gradient_calls", "not_finite")
+        sums = {name: sum(getattr(part, name) for part in parts) for name in names}
+        return cls(**sums, warnings=tuple(dict.fromkeys(said for part in parts for said in part.warnings)))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step found: images [K, C, H, W] for the task's images `source` [K], as judged; and what it cost."""
+
     source: NDArray[np.int64]
     images: Array
     judged: Judged
-    seconds: float
-    queries: int
-    gradient_calls: int
-    not_finite: int = 0
-    warnings: tuple[str, ...] = ()
+    cost: Cost = Cost()
 
     @classmethod
     def nothing(cls, n_members: int, image_shape: tuple[int, ...]) -> "Outcome":
         """Of a step without images."""
         none = np.zeros(0, dtype=np.int64)
         judged = Judged(none, np.zeros((n_members, 0), dtype=np.int64), np.zeros(0, dtype=bool))
-        return cls(none, np.zeros((0, *image_shape), np.float32), judged, 0.0, 0, 0)
+        return cls(none, np.zeros((0, *image_shape), np.float32), judged)
 
 
 def judge(victim: Victim, images: Array) -> Judged:
@@ -105,7 +120,7 @@ def run_step(victim: Victim, task: Task) -> Outcome:
     """Run a task's attack on what it attacks, the vote or a member alone; the whole ensemble judges what it found."""
     if task.step.attack == CLEAN:
         sources = np.arange(len(task.images))
-        return Outcome(sources, task.images, judge(victim, task.images), 0.0, 0, 0)
+        return Outcome(sources, task.images, judge(victim, task.images))
     names = [member.name for member in victim.ensemble.members]
     attacked = victim if task.step.on == VOTE else victim.alone(names.index(task.step.on))
     before = replace(attacked.spent)
@@ -120,16 +135,8 @@ def run_step(victim: Victim, task: Task) -> Outcome:
     if attacked is not victim:
         attacked.close()
     images = _stacked(found, task.images)
-    return Outcome(
-        np.array(sorted(found), dtype=np.int64),
-        images,
-        judge(victim, images),
-        seconds,
-        spent.queries,
-        spent.gradient_calls,
-        spent.not_finite,
-        tuple(said),
-    )
+    cost = Cost(seconds, spent.queries, spent.gradient_calls, spent.not_finite, tuple(said))
+    return Outcome(np.array(sorted(found), dtype=np.int64), images, judge(victim, images), cost)
 
 
 def _stacked(found: dict[int, Found], images: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,11 +60,7 @@ def _attack_row(findings: Findings, number: int, step: Step) -> AttackRow:
         first=int((first == number).sum()),
         accuracy=None if step.cascade or step.purpose == "nearest" else Share.of(int(row.right.sum()), attacked),
         standing=None if step.purpose == "nearest" else standing,
-        seconds=round(row.seconds, 3),
-        queries=row.queries,
-        gradient_calls=row.gradient_calls,
-        not_finite=row.not_finite,
-        warnings=list(row.warnings),
+        **asdict(row.cost) | {"seconds": round(row.cost.seconds, 3)},
     )
 
 

@@ -262,7 +262,7 @@ def test_what_the_library_warns_of_is_logged_and_kept(caplog: pytest.LogCaptureF
     task = Task(Step("autoattack-apgd-t", Settings("linf", 0.1)), GREY, CAT, (0,))
     with caplog.at_level(logging.WARNING):
         outcome = run_step(flat, task)
-    (warning,) = outcome.warnings
+    (warning,) = outcome.cost.warnings
     assert "1 points with zero gradient" in warning and warning in caplog.messages
     assert len(outcome.source) == 0
 

@@ -109,7 +109,7 @@ def as_if_found(case: Case, plan: Plan, victim: Victim, folder: Path) -> Report:
     def work(task: Task) -> Outcome:
         if task.step.label != CLAIM:
             return run_step(victim, task)
-        return Outcome(sources, case.images, judge(victim, case.images), 0.0, 0, 0)
+        return Outcome(sources, case.images, judge(victim, case.images))
 
     whole = replace(plan, steps=[*STEPS, FOUND])
     ledgers = evaluate(whole, Journal(folder / "work", whole.fingerprint()), Alone(work))

@@ -38,7 +38,7 @@ def found(ledgers: list[Ledger]) -> dict[str, list[object]]:
             said.setdefault(name, []).append(getattr(ledger, name).tolist())
         for row in ledger.rows:
             flags = [row.given.tolist(), row.found.tolist(), row.right.tolist()]
-            said.setdefault("rows", []).append((flags, row.queries, row.gradient_calls))
+            said.setdefault("rows", []).append((flags, row.cost.queries, row.cost.gradient_calls))
     return said
 
 
@@ -185,7 +185,7 @@ def ledger(images: Array) -> Ledger:
     none = np.zeros((3, len(images)), dtype=np.int64)
     clean = Judged(none[0], none, np.zeros(len(images), dtype=bool))
     everything = np.arange(len(images))
-    entered.enter(STEPS[0], everything, Outcome(everything, images, clean, 0, 0, 0))
+    entered.enter(STEPS[0], everything, Outcome(everything, images, clean))
     return entered
 
 
@@ -205,7 +205,7 @@ def test_what_counts_as_a_success(pixel: float, verdict: int, degraded: bool, fa
     entered = ledger(np.full((1, 1, 8, 8), 0.5, np.float32))
     votes = np.full((3, 1), verdict)
     judged = Judged(np.array([verdict]), votes, np.array([degraded]))
-    outcome = Outcome(np.array([0]), np.full((1, 1, 8, 8), pixel, np.float32), judged, 0, 0, 0)
+    outcome = Outcome(np.array([0]), np.full((1, 1, 8, 8), pixel, np.float32), judged)
     entered.enter(Step("square", SETTINGS), np.array([0]), outcome)
     assert (entered.broken_by[0, 0] != STANDS) == falls
     assert entered.shown[0, 0] == entered.fooled[0, 0] == falls
@@ -227,7 +227,7 @@ def test_what_the_transfer_matrix_is_made_of(step: Step, counts: bool) -> None:
     """Of the paper's attacks those on a member: the others follow one member's gradient, not the vote's."""
     entered = ledger(np.full((1, 1, 8, 8), 0.5, np.float32))
     judged = Judged(np.array([1]), np.ones((3, 1), dtype=np.int64), np.array([False]))
-    outcome = Outcome(np.array([0]), np.full((1, 1, 8, 8), 0.6, np.float32), judged, 0, 0, 0)
+    outcome = Outcome(np.array([0]), np.full((1, 1, 8, 8), 0.6, np.float32), judged)
     entered.enter(step, np.array([0]), outcome)
     row = entered.targets.index(step.on)
     assert entered.shown.sum() == entered.shown[row].sum() == len(entered.targets) * counts
@@ -240,7 +240,7 @@ def test_an_image_transfers_once_however_many_attacks_made_it() -> None:
     for low_b in (0, 1, 0):
         votes = np.array([[1, 1], [low_b, 0], [1, 0]])
         judged = Judged(np.array([1, 1]), votes, np.array([False, False]))
-        outcome = Outcome(np.arange(2), np.full((2, 1, 8, 8), 0.6, np.float32), judged, 0, 0, 0)
+        outcome = Outcome(np.arange(2), np.full((2, 1, 8, 8), 0.6, np.float32), judged)
         entered.enter(Step("square", SETTINGS), np.arange(2), outcome)
     assert entered.shown[0].tolist() == [2, 1, 2, 2]
     assert entered.fooled[0].tolist() == [2, 1, 1, 1]
@@ -249,7 +249,7 @@ def test_an_image_transfers_once_however_many_attacks_made_it() -> None:
 def test_an_image_outside_0_to_1_is_no_success() -> None:
     entered = ledger(np.full((1, 1, 8, 8), 0.95, np.float32))
     judged = Judged(np.array([1]), np.ones((3, 1), dtype=np.int64), np.array([False]))
-    outcome = Outcome(np.array([0]), np.full((1, 1, 8, 8), 1.04, np.float32), judged, 0, 0, 0)
+    outcome = Outcome(np.array([0]), np.full((1, 1, 8, 8), 1.04, np.float32), judged)
     entered.enter(Step("square", SETTINGS), np.array([0]), outcome)
     assert entered.broken_by[0, 0] == STANDS and entered.size[0] == np.inf
 
@@ -258,7 +258,7 @@ def test_the_smallest_image_is_kept_whoever_found_it() -> None:
     entered = ledger(np.full((1, 1, 8, 8), 0.5, np.float32))
     judged = Judged(np.array([1]), np.ones((3, 1), dtype=np.int64), np.array([False]))
     for pixel in (0.58, 0.53, 0.55, 0.9):
-        outcome = Outcome(np.array([0]), np.full((1, 1, 8, 8), pixel, np.float32), judged, 0, 0, 0)
+        outcome = Outcome(np.array([0]), np.full((1, 1, 8, 8), pixel, np.float32), judged)
         entered.enter(Step("square", SETTINGS, cascade=False), np.array([0]), outcome)
     assert entered.size[0] == pytest.approx(0.03) and entered.smallest_by[0] == 2
     assert entered.broken_by[0, 0] == 1
