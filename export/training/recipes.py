@@ -171,8 +171,8 @@ CIFAR10 = Recipe(
         augmentation="crop_and_flip",
         robust_eps=8 / 255,
     ),
-    cost="by its first epochs about six hours on 2 cores",
-    expected="not measured; aim: 65% clean, 35% robust (Linf 8/255, suite adaptive)",
+    cost="ten hours of processor time: some five on 2 cores",
+    expected="measured: 71.7% clean; under attack not measured yet",
 )
 
 
